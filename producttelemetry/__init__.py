@@ -1,0 +1,34 @@
+"""Durable, offline-first product telemetry.
+
+An event is in a spool on disk, shared by all processes of the machine, before `track()` returns; a sender delivers it
+later, from this process or another. The way of one event, module by module::
+
+    track() - _consent? - _event -> bytes - _spool.append (one write)  || durable: track() returns ||
+            _sender: _spool.claim -> _batch -> _transport.post -> outcome -> _retry.decide -> acknowledge | release
+
+`_client` holds the public class, `_worker` its flush thread, `_process` its exit and fork hooks, `_detach` and `_detached`
+the sender that outlives it; `_config`, `_options` and `_identity` know what it is told and who it is; `_files` is the
+only one that touches the disk. `cli` has the commands, `collector` a server for development and tests.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ._client import Telemetry
+from ._event import EventType
+from ._version import __version__
+
+if TYPE_CHECKING:
+    from ._stats import Stats
+
+__all__ = ["EventType", "Stats", "Telemetry", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import `Stats` when it is asked for, and not at start-up."""
+    if name == "Stats":
+        from ._stats import Stats  # noqa: PLC0415  # dataclasses costs 18 ms
+
+        return Stats
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,479 @@
+"""`Telemetry`: the life of a client in one process, and the only place that guards the host against exceptions.
+
+Guarantees: nothing but a wrong constructor argument raises into the host; nothing is created, imported or started before
+the first event; a method can be called from any thread, signal handler or finaliser, after a fork and after shutdown.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from . import _config, _detach, _event, _identity, _options, _process
+from . import _files as files
+from ._consent import resolve
+from ._errors import EventRejected, Purged, QueueFull
+from ._log import Log
+from ._sender import Sender
+from ._spool import Directory, Writer
+from ._worker import Worker, bounded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+    from types import TracebackType
+    from typing import Self
+
+    import httpx
+
+    from ._consent import Consent
+    from ._event import EventType
+    from ._options import BeforeSend, OnExit
+    from ._spool import Overflow
+    from ._stats import Stats
+    from ._transport import Transport
+
+#: Times that one event is encoded anew because a purge came in between.
+_PURGES: Final = 3
+
+
+class Lifecycle(Enum):
+    """Where a client stands."""
+
+    #: Opted out, or unusable: every call does nothing.
+    DISABLED = "disabled"
+    #: `OPS_TELEMETRY=log`: events go to stderr.
+    PRINTING = "printing"
+    #: Events are stored and sent.
+    OPEN = "open"
+    #: `shutdown()` was called: events are refused.
+    CLOSED = "closed"
+    #: The interpreter exits: events are stored for the next process, and not sent.
+    LEAVING = "leaving"
+
+
+class Telemetry:
+    """A client that stores events on disk and delivers them later, from this process or another.
+
+    Args:
+        write_key: the project's key; else `OPS_WRITE_KEY`. Without one the client is disabled, with one WARNING.
+        api_url: the server; else `OPS_API_URL`, else https://api.producttelemetry.com.
+        disabled: True turns everything off.
+        flush_interval: seconds from an event to the automatic flush.
+        flush_at: events tracked by this process that trigger a flush.
+        max_queue_size: events in the queue that all processes share; never exceeded.
+        project_slug: isolates client id, consent and queue; letters, digits, `_` and `-`.
+        on_exit: what happens to queued events at interpreter exit: `detach` leaves them to a process of their own,
+            `wait` flushes, `keep` leaves them to the next process, `auto` chooses between the first two.
+        flush_timeout: seconds that `flush()`, `shutdown()` and a waiting exit may take, all in all.
+        overflow: what gives way when the queue is full: `drop_oldest` or `drop_newest`.
+        before_send: gets each event as a dict before it is stored, and returns it, changed or not, or None to drop it.
+        default_properties: merged under the properties of every event.
+        fsync: True makes `track()` return once the event is on stable storage; without it an event survives the death of
+            every process, but not a power cut.
+        transport: an httpx transport of your own, for proxies, private CAs or mTLS.
+
+    Raises:
+        ValueError, TypeError: an argument is wrong; the message names it and says what would be right.
+
+    An opt-out wins over every argument: `DO_NOT_TRACK` (https://donottrack.sh), `OPS_TELEMETRY=0`, or
+    `{"telemetry": false}` in the project's `config.json`.
+    """
+
+    def __init__(  # noqa: PLR0913  # the given signature
+        self,
+        write_key: str | None = None,
+        api_url: str | None = None,
+        disabled: bool = False,
+        flush_interval: float = 30.0,
+        flush_at: int = 10,
+        max_queue_size: int = 1000,
+        project_slug: str = "default",
+        *,
+        on_exit: OnExit = "auto",
+        flush_timeout: float = 5.0,
+        overflow: Overflow = "drop_oldest",
+        before_send: BeforeSend | None = None,
+        default_properties: Mapping[str, Any] | None = None,
+        fsync: bool = False,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        arguments = {name: value for name, value in locals().items() if name != "self"}
+        environment = _config.environment()
+        self._options = _options.check(arguments, environment)
+        self._log = Log()
+        self._state = Lifecycle.DISABLED
+        self._encoder: _event.Encoder | None = None
+        self._connected = False
+        self._guard("__init__", lambda: self._begin(environment))
+
+    def _begin(self, environment: _config.Environment) -> None:
+        options = self._options
+        consent = resolve(options.disabled, environment, ())
+        if consent.enabled:  # only now: reading paths costs an import
+            self._project = _config.paths(options.project_slug)
+            consent = resolve(options.disabled, environment, _config.read_config_files(self._project))
+        problem = consent.problem or options.problem
+        if problem is not None:
+            self._log.once("warning", "configuration", f"telemetry is disabled: {problem}")
+        elif consent.enabled and options.write_key is None and not consent.log_only:
+            self._log.once("warning", "write_key", "telemetry is disabled: no write_key and no OPS_WRITE_KEY")
+        elif consent.enabled:
+            self._start_process()
+            self._state = Lifecycle.PRINTING if consent.log_only else Lifecycle.OPEN
+            _process.move_in(self)
+
+    def _start_process(self) -> None:
+        """Set up what belongs to this process alone."""
+        options = self._options
+        self._pid = os.getpid()
+        self._encoder = None
+        self._tracked = 0
+        self._tracked_at_flush = 0
+        self._seen_by_timer = 0
+        self._flush_asked = False
+        self._connected = False
+        self._spool_dir = self._project.destination(options.api_base, options.write_key or "")
+        description = {"api_url": _config.without_password(options.api_base)}
+        durable = options.fsync
+        writing = Directory(self._spool_dir, durable=durable)
+        self._writer = Writer(writing, description, options.max_queue_size, options.overflow)
+        self._sender = Sender(
+            Directory(self._spool_dir, durable=durable),
+            files.Lock(os.path.join(self._spool_dir, "sender.lock")),
+            self._connect,
+            self._may_send,
+            lambda: _identity.erased_ids(self._project),
+            self._log,
+        )
+        self._worker = Worker(self._flush, options.flush_interval)
+
+    def _guard(self, method: str, action: Callable[[], Any]) -> None:
+        """Run the body of a public method. Whatever it raises is our defect, and not the host's problem."""
+        try:
+            action()
+        except Exception as error:  # noqa: BLE001  # the one place that guards the host
+            self._log.loss(
+                method, f"{method}() failed, which is a defect of this package: {type(error).__name__}: {error}"
+            )
+
+    # --- events -----------------------------------------------------------------------------------------------------
+
+    @property
+    def enabled(self) -> bool:
+        """Whether events are collected."""
+        return self._state in {Lifecycle.OPEN, Lifecycle.PRINTING, Lifecycle.LEAVING}
+
+    def track(
+        self,
+        event_name: str,
+        properties: dict[str, Any] | None = None,
+        event_type: EventType = "usage",
+        timestamp: datetime | None = None,
+    ) -> None:
+        """Store one event. When this has returned, the event survives the end of the process in whichever way.
+
+        Args:
+            event_name: a text of at least one character, `cli.started` for example.
+            properties: values of any type; what JSON lacks is converted, see the README.
+            event_type: `lifecycle`, `usage` or `error`.
+            timestamp: when it happened; now, if None. Naive means local time.
+
+        Never raises and never waits for a network. An event that cannot be kept is logged and counted in `dropped`.
+        """
+        try:
+            options = self._options
+            if options.before_send is None:
+                self._record(lambda encoder: encoder.event(event_name, properties, event_type, timestamp))
+            else:
+                hook = options.before_send
+                self._record(
+                    lambda encoder: encoder.filtered_event(hook, event_name, properties, event_type, timestamp)
+                )
+        except Exception as error:  # noqa: BLE001  # as in `_guard`, without its cost
+            self._log.loss(
+                "track", f"track() failed, which is a defect of this package: {type(error).__name__}: {error}"
+            )
+
+    def error(
+        self,
+        exception: BaseException | None = None,
+        message: str | None = None,
+        properties: dict[str, Any] | None = None,
+    ) -> None:
+        """Store an error event.
+
+        Args:
+            exception: gives the event name `error.<ClassName>` and the properties `error_type`, `error_message` and
+                `stack_trace`, without your user's name and home directory in paths.
+            message: without an exception, gives `error.unknown` and `error_message`.
+            properties: further properties.
+        """
+        self._guard("error", lambda: self._track_error(exception, message, properties))
+
+    def _track_error(
+        self, exception: BaseException | None, message: str | None, properties: dict[str, Any] | None
+    ) -> None:
+        if not self.enabled:
+            return
+        from ._exceptions import describe, describe_message  # noqa: PLC0415  # traceback costs 30 ms
+
+        home, user = _config.user()
+        name, described = "error.unknown", dict[str, Any]()
+        if isinstance(exception, BaseException):
+            described = describe(exception, home, user)
+            name = f"error.{described['error_type']}"
+        if isinstance(message, str):
+            described.setdefault("error_message", describe_message(message, home, user))
+        if not described:
+            self._reject(EventRejected("invalid", "error() needs an exception or a message"))
+            return
+        self.track(name, {**(properties or {}), **described}, "error")
+
+    def identify(self, user_id: str) -> None:
+        """Link this installation to a user of yours; stored and sent in order, like an event.
+
+        Args:
+            user_id: your identifier, a text of at least one character.
+        """
+        self._guard("identify", lambda: self._record(lambda encoder: encoder.identify(user_id)))
+
+    def _record(self, encode: Callable[[_event.Encoder], bytes]) -> None:
+        """Encode and store; encode again where a purge has taken the client id away in between."""
+        if self._state is not Lifecycle.OPEN:
+            self._record_otherwise(encode)
+            return
+        if self._pid != os.getpid():  # a fork that ran no hooks
+            self.after_fork()
+        try:
+            for _ in range(_PURGES):
+                try:
+                    self._writer.append(encode(self._encoder or self._new_encoder()))
+                except Purged:
+                    self._encoder = None
+                    if not self._may_send():
+                        return
+                else:
+                    self._note_tracked()
+                    return
+        except (EventRejected, QueueFull) as error:
+            self._reject(error)
+
+    def _record_otherwise(self, encode: Callable[[_event.Encoder], bytes]) -> None:
+        try:
+            if self._state is Lifecycle.PRINTING:
+                line = encode(self._encoder or self._new_encoder())
+                print("[telemetry]", line.decode().rstrip("\n"), file=sys.stderr)  # noqa: T201  # what `log` is for
+            elif self._state is Lifecycle.LEAVING:
+                self._writer.append(encode(self._encoder or self._new_encoder()))
+            elif self._state is Lifecycle.CLOSED:
+                self._reject(EventRejected("invalid", "an event was tracked after shutdown()"))
+        except (EventRejected, QueueFull) as error:
+            self._reject(error)
+
+    def _new_encoder(self) -> _event.Encoder:
+        if self._state is Lifecycle.PRINTING:
+            client_id = _identity.read_client_id(self._project) or _event.uuid4()
+        else:
+            client_id = self._client_id()
+        self._encoder = _event.Encoder(client_id, _event.uuid4(), self._options.default_properties)
+        return self._encoder
+
+    def _client_id(self) -> str:
+        try:
+            return _identity.client_id(self._project)
+        except OSError as error:
+            self._log.once("warning", "disk", f"telemetry works from memory, because nothing can be stored: {error}")
+            return _event.uuid4()
+
+    def _note_tracked(self) -> None:
+        self._tracked += 1
+        since = self._tracked - self._tracked_at_flush
+        if since >= self._options.flush_at and not self._flush_asked:
+            self._flush_asked = True
+            self._worker.due()
+        elif since == 1:
+            self._worker.event()
+
+    def _reject(self, error: Exception) -> None:
+        """Count and log an event that is not kept."""
+        reason = error.reason if isinstance(error, EventRejected) else "overflow"
+        if isinstance(error, EventRejected) and self._state is not Lifecycle.PRINTING:
+            self._writer.note(reason)
+        self._log.loss(reason, f"an event was dropped: {error}")
+
+    # --- sending ----------------------------------------------------------------------------------------------------
+
+    def _connect(self) -> Transport:
+        from ._transport import Transport  # noqa: PLC0415  # 100 ms, in the flush thread only
+
+        self._connected = True
+        options = self._options
+        assert options.write_key is not None
+        return Transport(options.api_base, options.write_key, options.transport)
+
+    def _consent(self) -> Consent:
+        return resolve(self._options.disabled, _config.environment(), _config.read_config_files(self._project))
+
+    def _may_send(self) -> bool:
+        """Read consent again; an opt-out stops this client for good."""
+        consent = self._consent()
+        if not consent.enabled:
+            self._state = Lifecycle.DISABLED
+        return consent.enabled and not consent.log_only
+
+    def _flush(self, explicit: bool) -> float | None:
+        """Flush once, in the flush thread; return in how many seconds to do so again."""
+        self._flush_asked = False
+        self._tracked_at_flush = self._tracked
+        try:
+            again = self._flush_once(explicit)
+        except Exception as error:  # noqa: BLE001  # a disk that fails here works again later; a thread that died would not
+            self._log.debug(f"flush failed: {type(error).__name__}: {error}")
+            again = self._options.flush_interval
+        return (
+            min(again or self._options.flush_interval, self._options.flush_interval) if self._writer.volatile else again
+        )
+
+    def _flush_once(self, explicit: bool) -> float | None:
+        interval = self._options.flush_interval
+        if self._sender.waits(explicit=explicit):
+            # Nothing is sealed for a flush that may not happen, unless nobody uses the slots.
+            idle = self._seen_by_timer == self._tracked
+            self._seen_by_timer = self._tracked
+            if idle:
+                self._writer.seal()
+            return self._until_retry() if idle else min(interval, self._until_retry())
+        self._writer.seal()
+        try:
+            ended = self._sender.drain(explicit=explicit, deadline=time.monotonic() + self._options.flush_timeout)
+        except FileNotFoundError:  # there is no spool yet
+            ended = "empty"
+        waiting = self._writer.claim_volatile()
+        if waiting is not None:
+            ended = self._sender.drain_volatile(waiting)
+        if ended in {"empty", "stopped"}:
+            return None
+        return interval if ended in {"busy", "late"} else self._until_retry()
+
+    def _until_retry(self) -> float:
+        return max(self._sender.state().not_before - time.time(), 0.0)
+
+    def flush(self) -> None:
+        """Send what is queued, and wait until the queue is empty, a failure, or `flush_timeout`."""
+        self._guard("flush", self._flush_and_wait)
+
+    def _flush_and_wait(self, *, explicit: bool = True) -> None:
+        if self._state in {Lifecycle.OPEN, Lifecycle.CLOSED, Lifecycle.LEAVING}:
+            if self._pid != os.getpid():
+                self.after_fork()
+            self._worker.flush(self._options.flush_timeout, explicit=explicit)
+
+    def request_deletion(self) -> bool:
+        """Have everything erased that the server and this machine hold of this installation (GDPR, article 17).
+
+        Works when opted out, too. Takes at most `flush_timeout`.
+
+        Returns:
+            True: the server has agreed, and no event of the old client id leaves this machine any more, from any
+            process. False: nothing has changed.
+        """
+        erased: list[bool] = []
+        self._guard("request_deletion", lambda: erased.append(self._erase()))
+        return erased == [True]
+
+    def _erase(self) -> bool:
+        options = self._options
+        if options.write_key is None or options.problem is not None:
+            return False
+        from ._erasure import erase  # noqa: PLC0415  # rarely needed
+
+        project = _config.paths(options.project_slug)
+        encoder = self._encoder
+        known = encoder.client_id if encoder is not None else None
+        deadline = time.monotonic() + options.flush_timeout
+        done = bounded(lambda: erase(project, known, self._connect(), deadline), options.flush_timeout)
+        if done and self._state is not Lifecycle.DISABLED:
+            self._encoder = None
+            self._writer.purge()
+        return done
+
+    def stats(self) -> Stats:
+        """Return a look at the queue; zeros for a client that is disabled, or if the disk cannot be read."""
+        from ._stats import collect, nothing  # noqa: PLC0415  # dataclasses costs 18 ms
+
+        looks: list[Stats] = []
+        if self._state not in {Lifecycle.DISABLED, Lifecycle.PRINTING}:
+            writer, state = self._writer, self._sender.state()
+            self._guard(
+                "stats", lambda: looks.append(collect(self._spool_dir, state, writer.volatile, writer.uncounted()))
+            )
+        return looks[0] if looks else nothing()
+
+    # --- leaving ----------------------------------------------------------------------------------------------------
+
+    def shutdown(self) -> None:
+        """Stop the timer, flush within `flush_timeout`, refuse new events. Calling it again does nothing."""
+        self._guard("shutdown", self._shut_down)
+
+    def _shut_down(self) -> None:
+        if self._state is not Lifecycle.OPEN:
+            return
+        if self._pid != os.getpid():
+            self.after_fork()
+        self._state = Lifecycle.CLOSED
+        sealed = self._writer.seal(last=True)
+        if self._tracked:
+            self._flush_and_wait(explicit=False)
+        self._worker.stop()
+        if sealed:  # else an interrupted call below us holds the segment, and the exit handler seals it
+            _process.move_out(self)
+
+    def leave(self) -> None:
+        """Leave as `on_exit` says. Called once, when the interpreter exits."""
+        self._guard("exit", self._leave)
+
+    def _leave(self) -> None:
+        if self._pid != os.getpid():
+            self.after_fork()
+        if self._state is Lifecycle.PRINTING:
+            return
+        sending = self._state is Lifecycle.OPEN
+        if sending:
+            self._state = Lifecycle.LEAVING
+        self._writer.seal(last=True)
+        if not sending or not self._tracked or self._options.on_exit == "keep":
+            return
+        if not self._detach():
+            self._flush_and_wait(explicit=False)
+
+    def _detach(self) -> bool:
+        """Hand the queue over to a detached sender; False if this process has to send it itself."""
+        options = self._options
+        chosen = options.on_exit == "detach" or (options.on_exit == "auto" and not self._connected)
+        if not chosen or options.transport is not None or not _detach.possible() or not self._writer.disk_works:
+            return False
+        if self._sender.waits() or _detach.is_sending(self._spool_dir):
+            return True
+        assert options.write_key is not None
+        return _detach.start(_detach.Task(options.write_key, options.api_base, options.project_slug, self._spool_dir))
+
+    def after_fork(self) -> None:
+        """Start afresh in a forked child: what the parent has open is the parent's."""
+        if self._pid == os.getpid():
+            return
+        parents_writer, parents_sender = self._writer, self._sender
+        self._start_process()
+        parents_writer.after_fork()
+        parents_sender.after_fork()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.shutdown()

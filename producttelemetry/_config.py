@@ -1,0 +1,200 @@
+"""The only reader of the environment, of `platformdirs` and of `config.json`; all paths of a project in one value.
+
+Nothing here creates a file or decides anything: `_consent` draws the conclusion from what is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import sys
+from typing import Final, NamedTuple
+from urllib.parse import urlsplit
+
+from ._errors import ConfigurationError
+
+DEFAULT_API_URL: Final = "https://api.producttelemetry.com"
+DEFAULT_SLUG: Final = "default"
+#: Version of the spool's format, a part of its path: another version is another directory.
+SPOOL_VERSION: Final = "v1"
+
+_SLUG: Final = re.compile(r"[A-Za-z0-9_-]+")
+#: What may stand in an HTTP header value: visible ASCII. Anything else would make every request fail.
+_KEY: Final = re.compile(r"[!-~]+")
+#: Variables that continuous integration services set; a job's end kills what is still running.
+_CI_VARIABLES: Final = ("CI", "GITHUB_ACTIONS", "GITLAB_CI", "BUILDKITE", "TEAMCITY_VERSION", "TF_BUILD", "JENKINS_URL")
+_FALSE: Final = frozenset(("", "0", "false", "no", "off"))
+
+
+class Environment(NamedTuple):
+    """The variables that matter, as the process has them now.
+
+    Attributes:
+        write_key: `OPS_WRITE_KEY`, or None.
+        api_url: `OPS_API_URL`, or None.
+        do_not_track: `DO_NOT_TRACK`, or "".
+        telemetry: `OPS_TELEMETRY`, or "".
+    """
+
+    write_key: str | None
+    api_url: str | None
+    do_not_track: str
+    telemetry: str
+
+
+class ConfigFile(NamedTuple):
+    """One `config.json`.
+
+    Attributes:
+        path: where it is, or would be.
+        content: what it holds; None if nobody can tell. A file that does not exist is not listed at all.
+    """
+
+    path: str
+    content: bytes | None
+
+
+class Paths(NamedTuple):
+    """Where everything of one project lies.
+
+    Attributes:
+        config_dir: the project's directory; empty if the user has no home: then nothing can be stored.
+        config_files: every `config.json` that is honoured.
+    """
+
+    config_dir: str
+    config_files: tuple[str, ...]
+
+    @property
+    def client_id(self) -> str:
+        """The file that holds this installation's UUID."""
+        return os.path.join(self.config_dir, "client_id")
+
+    @property
+    def spool(self) -> str:
+        """The directory above all destinations."""
+        return os.path.join(self.config_dir, "spool", SPOOL_VERSION)
+
+    def destination(self, api_base: str, write_key: str) -> str:
+        """Return the spool directory for one server and key.
+
+        Two tools that share a slug must not send each other's events, so both are in the name; as a digest, because the
+        key itself must not be on disk.
+        """
+        digest = hashlib.sha256(f"{api_base}\n{write_key}".encode()).hexdigest()
+        return os.path.join(self.spool, digest[:16])
+
+
+def environment() -> Environment:
+    """Read the environment."""
+    return Environment(
+        os.environ.get("OPS_WRITE_KEY") or None,
+        os.environ.get("OPS_API_URL") or None,
+        os.environ.get("DO_NOT_TRACK", ""),
+        os.environ.get("OPS_TELEMETRY", ""),
+    )
+
+
+def in_ci() -> bool:
+    """Whether this process runs in continuous integration."""
+    return any(os.environ.get(name, "").strip().lower() not in _FALSE for name in _CI_VARIABLES)
+
+
+def user() -> tuple[str, str]:
+    """Return (home directory, user name), empty where they are unknown: what must not leave the machine in a path."""
+    home = os.path.expanduser("~")
+    if home == "~":
+        home = ""
+    names = (os.environ.get("USER"), os.environ.get("LOGNAME"), os.environ.get("USERNAME"), os.path.basename(home))
+    return home, next((name for name in names if name), "")
+
+
+def paths(project_slug: str) -> Paths:
+    """Return the paths of a project. Creates nothing."""
+    from platformdirs import user_config_path  # noqa: PLC0415  # 20 ms that a disabled client need not spend
+
+    try:
+        directory = str(user_config_path("producttelemetry", appauthor=False) / project_slug)
+    except (RuntimeError, KeyError, OSError):  # no home directory
+        directory = ""
+    if not os.path.isabs(directory):  # an unexpanded "~" would become a directory of that name
+        directory = ""
+    literal = os.path.expanduser(os.path.join("~", ".config", "producttelemetry", project_slug))
+    places = [place for place in (directory, literal) if os.path.isabs(place)]
+    return Paths(directory, tuple(dict.fromkeys(os.path.join(place, "config.json") for place in places)))
+
+
+def read_config_files(project: Paths) -> list[ConfigFile]:
+    """Read every `config.json` there is. One that exists perhaps, but cannot be read, has no content."""
+    found: list[ConfigFile] = []
+    for path in project.config_files:
+        try:
+            with open(path, "rb") as file:
+                found.append(ConfigFile(path, file.read()))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError:
+            found.append(ConfigFile(path, None))
+    return found
+
+
+def check_slug(value: object) -> str:
+    """Return a project slug, or raise `ConfigurationError` naming it."""
+    if not isinstance(value, str):
+        raise TypeError(f"project_slug must be a str, not {type(value).__name__}")
+    if not _SLUG.fullmatch(value):
+        raise ConfigurationError(f"project_slug must consist of letters, digits, '_' and '-', not {value!r}")
+    return value
+
+
+def check_key(value: object, name: str) -> str:
+    """Return a write key, or raise an error that names the argument and never the key."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a str, not {type(value).__name__}")
+    if not _KEY.fullmatch(value):
+        raise ConfigurationError(f"{name} must be visible ASCII characters without spaces; the one given is not")
+    return value
+
+
+def check_url(value: object, name: str) -> str:
+    """Return the base of all requests for an API URL: no trailing slash, and ending in `/api`.
+
+    Raises:
+        TypeError, ConfigurationError: it is not an http(s) URL with a host. A password in it is not shown.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a str, not {type(value).__name__}")
+    try:
+        parts = urlsplit(value)
+        valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        parts, valid = None, False
+    if not valid or parts is None or parts.query or parts.fragment or not _KEY.fullmatch(value):
+        shown = "the one given" if "@" in value else repr(value)
+        raise ConfigurationError(f"{name} must be a URL like https://host or https://host/path, not {shown}")
+    base = value.rstrip("/")
+    return base if parts.path.rstrip("/").endswith("/api") else f"{base}/api"
+
+
+def without_password(url: str) -> str:
+    """Return a URL that may be shown and stored."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def check_number(value: object, name: str, least: float, *, whole: bool = False) -> float:
+    """Return a number argument, or raise an error that names it and says what would be right."""
+    kinds = (int,) if whole else (int, float)
+    what = "an int" if whole else "a number"
+    if isinstance(value, bool) or not isinstance(value, kinds):
+        raise TypeError(f"{name} must be {what}, not {type(value).__name__}")
+    if not least <= value < sys.float_info.max:  # also refuses NaN
+        raise ConfigurationError(f"{name} must be {what} of at least {least}, not {value!r}")
+    return value
+
+
+def check_choice(value: object, name: str, choices: tuple[str, ...]) -> None:
+    """Raise an error that names the argument if it is none of the choices."""
+    if not isinstance(value, str) or value not in choices:
+        raise ConfigurationError(f"{name} must be one of {', '.join(map(repr, choices))}, not {value!r}")

@@ -1,0 +1,79 @@
+"""May this project collect and send? One pure function, used by client, sender and commands alike.
+
+Any opt-out wins over everything. What nobody can understand counts as an opt-out: who wrote it wanted to change something.
+The sources, in the order in which they are named when several say no: the constructor's `disabled`, `DO_NOT_TRACK`
+(https://donottrack.sh), `OPS_TELEMETRY`, `config.json`.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ._config import ConfigFile, Environment
+
+Source: TypeAlias = Literal["disabled", "DO_NOT_TRACK", "OPS_TELEMETRY", "config.json"]
+
+_NO: Final = frozenset(("0", "false", "no", "off"))
+_YES: Final = frozenset(("", "1", "true", "yes", "on"))
+
+
+class Consent(NamedTuple):
+    """The effective state and what decided it.
+
+    Attributes:
+        enabled: events may be collected.
+        log_only: events are printed and neither stored nor sent (`OPS_TELEMETRY=log`).
+        source: what opted out; None if nothing did.
+        problem: a sentence about a source that could not be understood, else None.
+    """
+
+    enabled: bool
+    log_only: bool = False
+    source: Source | None = None
+    problem: str | None = None
+
+
+def resolve(disabled: bool, environment: Environment, config_files: Iterable[ConfigFile]) -> Consent:
+    """Return the effective consent.
+
+    Args:
+        disabled: the constructor's argument.
+        environment: the variables.
+        config_files: every `config.json` that was found.
+    """
+    if disabled:
+        return Consent(enabled=False, source="disabled")
+    if environment.do_not_track.strip().lower() not in _NO | {""}:
+        return Consent(enabled=False, source="DO_NOT_TRACK")
+    telemetry = environment.telemetry.strip().lower()
+    if telemetry in _NO:
+        return Consent(enabled=False, source="OPS_TELEMETRY")
+    if telemetry not in _YES | {"log"}:
+        problem = f"OPS_TELEMETRY must be 0 or log, not {environment.telemetry!r}"
+        return Consent(enabled=False, source="OPS_TELEMETRY", problem=problem)
+    for file in config_files:
+        choice = _choice(file)
+        if choice is None:
+            problem = (
+                f'{file.path} cannot be understood; it should hold {{"telemetry": true}} or {{"telemetry": false}}'
+            )
+            return Consent(enabled=False, source="config.json", problem=problem)
+        if not choice:
+            return Consent(enabled=False, source="config.json")
+    return Consent(enabled=True, log_only=telemetry == "log")
+
+
+def _choice(file: ConfigFile) -> bool | None:
+    """Return what a `config.json` says; None if nobody can tell."""
+    if file.content is None:
+        return None
+    try:
+        value = json.loads(file.content)
+    except (ValueError, RecursionError):
+        return None
+    choice = value.get("telemetry", True) if isinstance(value, dict) else None
+    return choice if isinstance(choice, bool) else None

@@ -1,0 +1,100 @@
+"""Leave a process behind that delivers the events, without anybody noticing.
+
+Guarantees: the host's exit takes the time of one `posix_spawn`. The child has a session of its own, the null device for
+its three standard streams and no other descriptor of the host, so a pipe that the host wrote to ends with the host. The
+write key comes over a pipe, never in argv. At most one per queue (`sender.lock`), none during back-off; it reads consent
+before every request, lingers while commands follow each other, ends within a minute whatever the server does, and
+starts nothing itself.
+
+This module runs in the host and imports next to nothing; what the child runs is `_detached`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Final, NamedTuple
+
+from . import _config
+from . import _files as files
+
+#: What a pipe takes without a reader on every platform, in bytes.
+_PIPE_BYTES: Final = 4096 if sys.platform == "win32" else 16384
+
+_BOOT: Final = (
+    "import sys,json;task=json.load(sys.stdin.buffer);sys.path[:]=task.pop('path');"
+    "from producttelemetry._detached import main;main(task)"
+)
+
+
+class Task(NamedTuple):
+    """What a detached sender has to know.
+
+    Attributes:
+        write_key: goes over the pipe.
+        api_base: base of all requests.
+        project_slug: whose consent counts.
+        spool: directory of the destination.
+    """
+
+    write_key: str
+    api_base: str
+    project_slug: str
+    spool: str
+
+
+def possible() -> bool:
+    """Whether a process started here would live on and find this package."""
+    # Embedding programs put their own path there, and must not be started a second time.
+    interpreter = os.path.basename(sys.executable or "").lower().startswith(("python", "pypy"))
+    frozen = getattr(sys, "frozen", False) or "__compiled__" in globals()
+    return interpreter and not frozen and os.getpid() != 1 and not _config.in_ci()
+
+
+def is_sending(spool: str) -> bool:
+    """Whether somebody holds `sender.lock`."""
+    lock = files.Lock(os.path.join(spool, "sender.lock"))
+    try:
+        return not lock.acquire(0.0)
+    finally:
+        lock.close()
+
+
+def start(task: Task) -> bool:
+    """Start a detached sender; False if there is no way to tell it what to do."""
+    message = json.dumps({**task._asdict(), "path": [os.path.abspath(place) for place in sys.path]}).encode()
+    if len(message) > _PIPE_BYTES:
+        return False
+    reader, writer = os.pipe()
+    try:
+        files.append(writer, message)
+        os.close(writer)
+        writer = -1
+        _spawn([sys.executable, "-I", "-c", _BOOT], reader)
+    finally:
+        os.close(reader)
+        if writer >= 0:
+            os.close(writer)
+    return True
+
+
+if sys.platform == "win32":
+
+    def _spawn(command: list[str], stdin: int) -> None:
+        import subprocess  # noqa: PLC0415  # start-up time
+
+        flags = subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP
+        null = subprocess.DEVNULL
+        subprocess.Popen(command, stdin=stdin, stdout=null, stderr=null, cwd="/", creationflags=flags)  # noqa: S603  # our own interpreter
+
+else:
+
+    def _spawn(command: list[str], stdin: int) -> None:
+        # Not subprocess: importing it takes longer than everything else at exit, and a fork would run the host's hooks.
+        null = os.open(os.devnull, os.O_RDWR)
+        try:
+            actions = [(os.POSIX_SPAWN_DUP2, stdin, 0), (os.POSIX_SPAWN_DUP2, null, 1), (os.POSIX_SPAWN_DUP2, null, 2)]
+            os.posix_spawn(command[0], command, os.environ, file_actions=actions, setsid=True)
+        finally:
+            os.close(null)

@@ -1,0 +1,74 @@
+"""The detached process: the loop of `_sender` with another `main`. `_detach` starts it and says what it guarantees."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from . import _config
+from ._consent import resolve
+from ._detach import Task
+from ._filelock import FileLock
+from ._identity import erased_ids
+from ._log import Log
+from ._sender import Sender
+from ._spool import Directory
+
+if TYPE_CHECKING:
+    from ._transport import Transport
+
+#: Seconds after which a detached sender is gone.
+LIFETIME: Final = 60.0
+#: Seconds that it goes on looking after the queue is empty: a loop of a thousand commands starts one, not a thousand.
+LINGER: Final = 2.0
+#: Descriptors beyond this are not looked for; no host has that many to inherit.
+_DESCRIPTORS: Final = 65536
+
+
+def main(task: dict[str, Any]) -> None:
+    """Send what is in the spool, then end.
+
+    Args:
+        task: a `Task` as a dict.
+    """
+    _settle_in()
+    _end_in_time()
+    deadline = time.monotonic() + LIFETIME
+    _sender(Task(**task)).drain(deadline=deadline, linger=LINGER)
+
+
+def _settle_in() -> None:
+    """Let go of everything that came from the host: its pipes, its working directory."""
+    if sys.platform == "win32":
+        return  # Popen did it
+    os.closerange(3, _DESCRIPTORS)
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.close(null)
+    os.chdir("/")
+
+
+def _end_in_time() -> None:
+    """End this process in time whatever it waits for: no answer of a server is worth a process that stays."""
+    watchdog = threading.Timer(LIFETIME - 1.0, os._exit, (0,))
+    watchdog.daemon = True
+    watchdog.start()
+
+
+def _sender(task: Task) -> Sender:
+    project = _config.paths(task.project_slug)
+
+    def may_send() -> bool:
+        consent = resolve(False, _config.environment(), _config.read_config_files(project))
+        return consent.enabled and not consent.log_only
+
+    def connect() -> Transport:
+        from ._transport import Transport  # noqa: PLC0415  # most of these processes find nothing left to send
+
+        return Transport(task.api_base, task.write_key)
+
+    lock = FileLock(os.path.join(task.spool, "sender.lock"))
+    return Sender(Directory(task.spool), lock, connect, may_send, lambda: erased_ids(project), Log())

@@ -1,0 +1,67 @@
+"""An exception → the properties of an error event, without the user's name or home directory in any path."""
+
+from __future__ import annotations
+
+import re
+import traceback
+from typing import Any, Final
+
+#: Longest stack trace and message, in bytes of UTF-8.
+STACK_BYTES: Final = 16 * 1024
+MESSAGE_BYTES: Final = 4 * 1024
+
+_CUT: Final = "\n… cut …\n"
+
+
+def describe(exception: BaseException, home: str, user: str) -> dict[str, Any]:
+    """Return `error_type`, `error_message` and `stack_trace` (with causes, contexts and exception groups).
+
+    Args:
+        exception: what was raised.
+        home: the home directory, replaced by `~`.
+        user: the user's name, replaced by `~` where it is a part of a path.
+    """
+    try:
+        message = str(exception)
+    except Exception:  # noqa: BLE001  # the exception's own code
+        message = f"<unprintable {type(exception).__name__}>"
+    try:
+        stack = "".join(traceback.format_exception(exception))
+    except Exception:  # noqa: BLE001  # the same, for any of the chain
+        stack = "".join(traceback.format_tb(exception.__traceback__))
+    return {
+        "error_type": type(exception).__name__,
+        "error_message": _head(scrub(message, home, user)),
+        "stack_trace": _head_and_tail(scrub(stack, home, user)),
+    }
+
+
+def describe_message(message: str, home: str, user: str) -> str:
+    """Return a message as it may be sent."""
+    return _head(scrub(message, home, user))
+
+
+def scrub(text: str, home: str, user: str) -> str:
+    """Replace the home directory and, in paths, the user's name by `~`."""
+    if home and home.strip("/\\"):
+        text = re.sub(re.escape(home.rstrip("/\\")) + r"(?![\w.-])", "~", text)
+    if user:
+        text = re.sub(r"(?<=[/\\])" + re.escape(user) + r"(?![\w.-])", "~", text)
+    return text
+
+
+def _head(text: str) -> str:
+    data = text.encode("utf-8", "replace")
+    return (
+        text
+        if len(data) <= MESSAGE_BYTES
+        else data[: MESSAGE_BYTES - len("…".encode())].decode("utf-8", "ignore") + "…"
+    )
+
+
+def _head_and_tail(text: str) -> str:
+    data = text.encode("utf-8", "replace")
+    if len(data) <= STACK_BYTES:
+        return text
+    half = (STACK_BYTES - len(_CUT.encode())) // 2
+    return data[:half].decode("utf-8", "ignore") + _CUT + data[-half:].decode("utf-8", "ignore")

@@ -1,0 +1,290 @@
+"""The only place that opens, writes, syncs, renames, deletes and locks files, and that knows the platforms apart.
+
+Guarantees to the modules above:
+
+- A file is created with mode 0600 and a directory with 0700; a symbolic link in the last place of a path is an error,
+  never followed.
+- `append` is one `write` call of the whole buffer on an append-only descriptor. It says how much the kernel took.
+- `rename` never replaces an existing file unless the caller says `replace`: names carry the state of the spool.
+- A lock belongs to the open file description (flock): the kernel drops it when the last copy is closed, that is when the
+  process dies. Two descriptors of one process exclude each other like two processes do. `unlock` is explicit because a
+  forked child may hold a copy, and closing one of two copies releases nothing.
+
+Every function raises `OSError` as the kernel gives it. All are called as `files.name(...)`, so that a test can enumerate
+and replace them.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Final, Self
+
+FILE_MODE: Final = 0o600
+DIRECTORY_MODE: Final = 0o700
+
+#: Not on Windows, where creating a link needs a privilege that users do not have.
+_NOFOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
+#: Descriptors are not inherited by programs the host starts (Python's default); `O_BINARY` exists on Windows only.
+_FLAGS: Final = getattr(os, "O_BINARY", 0) | _NOFOLLOW
+#: Windows locks bytes, and nobody else can read a locked byte: segments are locked far behind their end. Lock files are
+#: locked at their first byte, as filelock does, so that both exclude each other on `sender.lock`.
+SEGMENT_BYTE: Final = 0x7FFF_FFFF
+LOCK_FILE_BYTE: Final = 0
+#: First pause of somebody who waits for a lock that is held for microseconds, in seconds; it doubles up to the second.
+_POLL_FIRST: Final = 0.00005
+_POLL_LONGEST: Final = 0.002
+
+if sys.platform == "win32":
+    import _winapi
+    import msvcrt
+
+    _GENERIC_READ_WRITE: Final = 0xC000_0000
+    _SHARE_ALL: Final = 0x7
+    _CREATE_NEW: Final = 1
+    _OPEN_EXISTING: Final = 3
+    _OPEN_ALWAYS: Final = 4
+
+    def _open(path: str, disposition: int, flags: int) -> int:
+        # os.open shares neither renaming nor deleting, and the spool renames segments that are open.
+        handle = _winapi.CreateFile(path, _GENERIC_READ_WRITE, _SHARE_ALL, 0, disposition, 0, 0)
+        return msvcrt.open_osfhandle(handle, flags | os.O_RDWR | os.O_BINARY | os.O_NOINHERIT)
+
+    def create(path: str) -> int:
+        """Create a new file for appending and reading; return its descriptor."""
+        return _open(path, _CREATE_NEW, os.O_APPEND)
+
+    def open_existing(path: str) -> int:
+        """Open an existing file for appending and reading; return its descriptor."""
+        return _open(path, _OPEN_EXISTING, os.O_APPEND)
+
+    def open_lock(path: str) -> int:
+        """Open a lock file, creating it when it is missing; return its descriptor."""
+        return _open(path, _OPEN_ALWAYS, 0)
+
+    def try_lock(descriptor: int, byte: int = SEGMENT_BYTE) -> bool:
+        """Take the exclusive lock of an open file; False if somebody else has it."""
+        os.lseek(descriptor, byte, os.SEEK_SET)
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except PermissionError:
+            return False
+        return True
+
+    def unlock(descriptor: int, byte: int = SEGMENT_BYTE) -> None:
+        """Release the lock of an open file."""
+        os.lseek(descriptor, byte, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
+
+    def sync_directory(path: str) -> None:
+        """Do nothing: Windows keeps directory entries in the journal and has no call to sync them."""
+
+else:
+    import fcntl
+
+    def create(path: str) -> int:
+        """Create a new file for appending and reading; return its descriptor."""
+        return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | _FLAGS, FILE_MODE)
+
+    def open_existing(path: str) -> int:
+        """Open an existing file for appending and reading; return its descriptor."""
+        return os.open(path, os.O_RDWR | os.O_APPEND | _FLAGS)
+
+    def open_lock(path: str) -> int:
+        """Open a lock file, creating it when it is missing; return its descriptor."""
+        return os.open(path, os.O_RDWR | os.O_CREAT | _FLAGS, FILE_MODE)
+
+    def try_lock(descriptor: int, byte: int = SEGMENT_BYTE) -> bool:  # noqa: ARG001  # flock locks whole files
+        """Take the exclusive lock of an open file; False if somebody else has it."""
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def unlock(descriptor: int, byte: int = SEGMENT_BYTE) -> None:  # noqa: ARG001  # flock locks whole files
+        """Release the lock of an open file, also when a forked child holds a copy of the descriptor."""
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+    def sync_directory(path: str) -> None:
+        """Put the names in a directory on stable storage."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+append = os.write
+close = os.close
+sync = os.fsync
+truncate = os.truncate
+unlink = os.unlink
+
+
+def rename(old: str, new: str) -> None:
+    """Give a file its next name. The names of the spool are unique, so nothing is ever replaced."""
+    os.rename(old, new)
+
+
+def make_directory(path: str) -> None:
+    """Create a directory and its parents, all 0700; one that exists stays as it is.
+
+    Raises:
+        NotADirectoryError: the path exists and is a file or a symbolic link.
+    """
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        parent = os.path.dirname(path)
+        if parent not in {path, ""} and not os.path.isdir(parent):
+            make_directory(parent)
+        try:
+            os.mkdir(path, DIRECTORY_MODE)
+        except FileExistsError:
+            make_directory(path)
+        return
+    if not stat.S_ISDIR(mode):
+        raise NotADirectoryError(20, "not a directory (symbolic links are not followed)", path)
+
+
+def names(path: str) -> list[str]:
+    """Return the names of the regular files in a directory; links and directories are left out."""
+    with os.scandir(path) as entries:
+        return [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+
+
+def size(descriptor: int) -> int:
+    """Return the size of an open file in bytes."""
+    return os.fstat(descriptor).st_size
+
+
+def shorten(descriptor: int, length: int) -> None:
+    """Cut an open file to a length in bytes."""
+    os.ftruncate(descriptor, length)
+
+
+def read_open(descriptor: int, offset: int = 0, limit: int = sys.maxsize) -> bytes:
+    """Return what an open file holds from an offset on, at most `limit` bytes."""
+    # Not pread: Windows lacks it. Moving the position is harmless, writes go to the end.
+    os.lseek(descriptor, offset, os.SEEK_SET)
+    wanted = min(limit, max(0, os.fstat(descriptor).st_size - offset))
+    parts: list[bytes] = []
+    while wanted > 0 and (part := os.read(descriptor, wanted)):
+        parts.append(part)
+        wanted -= len(part)
+    return b"".join(parts)
+
+
+def read(path: str, offset: int = 0, limit: int = sys.maxsize) -> bytes:
+    """Return what a file holds from an offset on, at most `limit` bytes."""
+    descriptor = os.open(path, os.O_RDONLY | _FLAGS)
+    try:
+        return read_open(descriptor, offset, limit)
+    finally:
+        os.close(descriptor)
+
+
+def write_new(path: str, data: bytes, *, durable: bool = False) -> None:
+    """Create a file that holds `data`; a file of that name is replaced."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _FLAGS, FILE_MODE)
+    try:
+        while data:
+            data = data[os.write(descriptor, data) :]
+        if durable:
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def replace(path: str, data: bytes, *, durable: bool = False) -> None:
+    """Replace a small file at once: a reader sees the old content or the new one, never a part.
+
+    The caller holds the lock that makes it the only writer of this path.
+    """
+    temporary = f"{path}.new"
+    write_new(temporary, data, durable=durable)
+    os.replace(temporary, path)
+    if durable:
+        sync_directory(os.path.dirname(path))
+
+
+class Lock:
+    """An exclusive lock between processes, on a file whose content nobody cares about.
+
+    The file is never deleted or renamed (invariant 10). If somebody else deletes it while it is held, the next
+    `acquire` notices and locks the file that has the name now.
+
+    The object belongs to one thread at a time. `held` stays True between a successful `acquire` and `release`, so that a
+    caller that was thrown out by a signal handler's exception can see what it has to give back.
+    """
+
+    __slots__ = ("_descriptor", "held", "path")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.held = False
+        self._descriptor = -1
+
+    def acquire(self, timeout: float) -> bool:
+        """Take the lock, waiting at most `timeout` seconds; False if somebody else kept it."""
+        deadline = time.monotonic() + timeout
+        pause = _POLL_FIRST
+        while not self._try():
+            if (left := deadline - time.monotonic()) <= 0:
+                return False
+            time.sleep(min(pause, left))
+            pause = min(2 * pause, _POLL_LONGEST)
+        return True
+
+    def _try(self) -> bool:
+        if self._descriptor < 0:
+            self._descriptor = open_lock(self.path)
+        self.held = True
+        if not try_lock(self._descriptor, LOCK_FILE_BYTE):
+            self.held = False
+            return False
+        if self._is_current():
+            return True
+        self.release()
+        self.forget()
+        return False
+
+    def _is_current(self) -> bool:
+        try:
+            there = os.stat(self.path, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        here = os.fstat(self._descriptor)
+        return (there.st_ino, there.st_dev) == (here.st_ino, here.st_dev)
+
+    def release(self) -> None:
+        """Give the lock back; nothing happens if it is not held."""
+        if self.held:
+            self.held = False
+            unlock(self._descriptor, LOCK_FILE_BYTE)
+
+    def forget(self) -> None:
+        """Close our copy of the descriptor without unlocking: in a forked child the lock is the parent's."""
+        descriptor, self._descriptor, self.held = self._descriptor, -1, False
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def close(self) -> None:
+        """Release the lock and close the file; `acquire` opens it again."""
+        self.release()
+        self.forget()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()

@@ -1,0 +1,86 @@
+"""The client id: one UUID per project, made by whichever of its processes comes first, replaced by an erasure.
+
+Guarantees: processes that start at the same moment agree on one id; an erasure that was cut short is noted beside the id,
+so that no line with an erased id is ever put on the wire.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import closing
+from typing import TYPE_CHECKING, Final
+
+from . import _files as files
+from ._event import uuid4
+
+if TYPE_CHECKING:
+    from ._config import Paths
+
+_UUID: Final = re.compile(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_UUID_LINES: Final = re.compile(rb"^[0-9a-f-]{36}$", re.MULTILINE)
+#: Longest wait for another process that creates the id, in seconds; after that we go on without it.
+_WAIT: Final = 0.1
+
+
+def read_client_id(project: Paths) -> str | None:
+    """Return the client id, or None if there is none yet or the file is damaged.
+
+    Raises:
+        OSError: the file exists and cannot be read.
+    """
+    try:
+        content = files.read(project.client_id, limit=64).strip().lower()
+    except FileNotFoundError:
+        return None
+    return content.decode() if _UUID.fullmatch(content) else None
+
+
+def client_id(project: Paths) -> str:
+    """Return the client id; create it if there is none.
+
+    Raises:
+        OSError: it can be neither read nor written.
+    """
+    known = read_client_id(project)
+    if known is not None:
+        return known
+    files.make_directory(project.config_dir)
+    with closing(_lock(project)) as lock:
+        lock.acquire(_WAIT)
+        known = read_client_id(project)
+        if known is None:
+            known = uuid4()
+            files.replace(project.client_id, known.encode() + b"\n")
+        return known
+
+
+def erased_ids(project: Paths) -> list[bytes]:
+    """Return the client ids that must never be sent again."""
+    try:
+        return _UUID_LINES.findall(files.read(_erased(project)))
+    except FileNotFoundError:
+        return []
+
+
+def erase_client_id(project: Paths, erased: str) -> None:
+    """Note that an id is erased, then forget it: the next `client_id` makes another.
+
+    The note comes first: a crash in between leaves an id in place that is never sent.
+    """
+    files.make_directory(project.config_dir)
+    with closing(_lock(project)) as lock:
+        lock.acquire(_WAIT)
+        known = erased_ids(project)
+        if erased.encode() not in known:
+            files.replace(_erased(project), b"".join(each + b"\n" for each in [*known, erased.encode()]))
+        if read_client_id(project) == erased:
+            files.unlink(project.client_id)
+
+
+def _erased(project: Paths) -> str:
+    return os.path.join(project.config_dir, "erased")
+
+
+def _lock(project: Paths) -> files.Lock:
+    return files.Lock(os.path.join(project.config_dir, "client_id.lock"))

@@ -1,0 +1,291 @@
+"""Claim → batch → post → decide → acknowledge: the one loop that empties a spool, in whichever process it runs.
+
+Guarantees: nothing is acknowledged that the server did not take or refuse for good; consent is asked before every
+request; one sender per destination on the machine; it stops at the first failure that is worth another try, and leaves
+the back-off beside the spool for all processes.
+
+The loop runs in the flush thread of a host, in the detached process (`_detached`) and in commands. They differ in the
+lock object they bring: filelock registers a fork hook that makes `os.fork()` fail for the other threads of a process on
+CPython 3.12 and later, so inside a host the same lock is taken by `_files.Lock`; both are `flock` on one file.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
+
+from . import _batch, _retry
+from . import _files as files
+from ._errors import ClaimLost, LockTimeout
+from ._record import parse_line
+from ._retry import Outcome
+from ._spool import Directory, Reader
+
+if TYPE_CHECKING:
+    from collections import deque
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+    from ._log import Log
+    from ._transport import Transport
+
+#: How a drain ended:
+#: `empty`    nothing is left to send
+#: `failed`   the server could not be reached or wants us to wait; the back-off is set
+#: `waiting`  a back-off forbids sending
+#: `busy`     another process is sending
+#: `stopped`  consent is gone, or a purge took the events away
+#: `late`     the time for it is over
+Drained: TypeAlias = Literal["empty", "failed", "waiting", "busy", "stopped", "late"]
+
+#: Seconds that one request may take, from the name look-up to the last byte.
+REQUEST_TIME: Final = 15.0
+#: Seconds between two looks of somebody who waits for another sender, or lingers.
+_LOOK: Final = 0.05
+
+
+#: How a line is treated.
+Kind: TypeAlias = Literal["event", "identify", "corrupt", "purged"]
+
+
+class Claimed(Protocol):
+    """Events in the hands of the sender: of a segment (`_spool.Claim`) or of memory (`_spool.VolatileClaim`)."""
+
+    lines: deque[bytes]
+
+    def acknowledge(self, number: int, *, delivered: int = 0, dropped: Mapping[str, int] | None = None) -> None:
+        """Take the first `number` lines out of the queue."""
+        ...
+
+    def release(self) -> None:
+        """Give back what is left."""
+        ...
+
+
+class SenderLock(Protocol):
+    """What holds `sender.lock`."""
+
+    def acquire(self, timeout: float) -> bool:
+        """Wait at most `timeout` seconds; whether we hold it now."""
+        ...
+
+    def release(self) -> None:
+        """Give it back."""
+        ...
+
+
+class Sender:
+    """Empties one destination's spool.
+
+    Args:
+        directory: the spool; used by this sender alone.
+        lock: `sender.lock` of that spool.
+        connect: opens the connection; called when there is something to send.
+        may_send: reads consent again.
+        erased_ids: client ids whose events must not be sent.
+        log: where failures are told.
+    """
+
+    def __init__(
+        self,
+        directory: Directory,
+        lock: SenderLock,
+        connect: Callable[[], Transport],
+        may_send: Callable[[], bool],
+        erased_ids: Callable[[], Collection[bytes]],
+        log: Log,
+    ) -> None:
+        self._directory = directory
+        self._reader = Reader(directory)
+        self._lock = lock
+        self._connect = connect
+        self._may_send = may_send
+        self._erased_ids = erased_ids
+        self._log = log
+        self._remembered = _retry.State()  # where the disk refuses to keep it
+
+    def after_fork(self) -> None:
+        """Forget the parent's locks. Called in a forked child."""
+        self._reader.after_fork()
+        if isinstance(self._lock, files.Lock):
+            self._lock.forget()
+
+    # --- the shared back-off ----------------------------------------------------------------------------------------
+
+    def state(self) -> _retry.State:
+        """Return the back-off that all processes share."""
+        try:
+            return _retry.from_json(json.loads(files.read(self._directory.where("retry.json"), limit=65536)))
+        except FileNotFoundError:
+            return self._remembered
+        except (OSError, ValueError, RecursionError):
+            return self._remembered
+
+    def waits(self, *, explicit: bool = False) -> bool:
+        """Whether a back-off forbids sending now."""
+        return _retry.waits(self.state(), time.time(), explicit=explicit)
+
+    def _note(self, outcome: Outcome) -> None:
+        """Store what an answer means for everybody's next attempt."""
+        before = self.state()
+        after = _retry.decide(before, outcome, time.time(), random.random)
+        self._remembered = after
+        if after != before:
+            try:
+                path = self._directory.where("retry.json")
+                files.replace(path, json.dumps(_retry.to_json(after)).encode())
+            except OSError as error:
+                self._log.debug(f"the back-off cannot be stored: {error}")
+        if outcome.kind == "misconfigured":
+            self._log.once(
+                "error",
+                "misconfigured",
+                f"the server answered {outcome.message}; check write_key and api_url. Events are kept and tried again",
+            )
+        elif outcome.kind == "unavailable":
+            self._log.debug(f"events are kept for later: {outcome.message}")
+
+    # --- draining ---------------------------------------------------------------------------------------------------
+
+    def drain(self, *, explicit: bool = False, deadline: float = float("inf"), linger: float = 0.0) -> Drained:
+        """Send what is ready.
+
+        Args:
+            explicit: override our own back-off, and wait for another sender to finish.
+            deadline: `time.monotonic()` after which no request is started.
+            linger: seconds to go on looking, lock in hand, after the queue is empty.
+        """
+        while True:
+            if self.waits(explicit=explicit):
+                return "waiting"
+            if not self._take_turn(deadline if explicit else 0.0):
+                return "busy" if self._reader.has_work() else "empty"
+            try:
+                ended = self._drain_until_empty(deadline, linger)
+            except (LockTimeout, ClaimLost):
+                ended = "stopped"
+            finally:
+                self._lock.release()
+            # Somebody may have sealed a segment after our last look, and found the lock still held.
+            if ended != "empty" or not self._reader.has_work():
+                return ended
+
+    def _take_turn(self, deadline: float) -> bool:
+        """Become the one sender; give up when the other one has sent everything, or at the deadline."""
+        while not self._lock.acquire(0.0):
+            if time.monotonic() >= deadline or not self._reader.has_work():
+                return False
+            time.sleep(_LOOK)
+        return True
+
+    def _drain_until_empty(self, deadline: float, linger: float) -> Drained:
+        self._reader.recover()
+        until = time.monotonic() + linger
+        transport: Transport | None = None
+        try:
+            while True:
+                claim = self._reader.claim()
+                if claim is not None:
+                    transport = transport or self._connect()
+                    ended = self._send_claim(claim, transport, deadline)
+                    if ended is not None:
+                        return ended
+                    until = time.monotonic() + linger
+                elif time.monotonic() >= min(until, deadline):
+                    return "empty"
+                else:
+                    time.sleep(_LOOK)
+        finally:
+            if transport is not None:
+                transport.close()
+
+    def drain_volatile(self, claim: Claimed) -> Drained:
+        """Send events that wait in memory because the disk does not work. Nobody else can see them: no lock is needed."""
+        if self.waits():
+            claim.release()
+            return "waiting"
+        with self._connect() as transport:
+            return self._send_claim(claim, transport, float("inf")) or "empty"
+
+    def _send_claim(self, claim: Claimed, transport: Transport, deadline: float) -> Drained | None:
+        """Send one segment; None if all of it is done with."""
+        if not claim.lines:
+            claim.acknowledge(0)
+        try:
+            while claim.lines:
+                ended = self._send_batch(claim, transport, deadline)
+                if ended is not None:
+                    return ended
+        finally:
+            if claim.lines:
+                claim.release()
+        return None
+
+    def _send_batch(self, claim: Claimed, transport: Transport, deadline: float) -> Drained | None:
+        kind, lines = _next_batch(claim.lines, frozenset(self._erased_ids()))
+        if kind in {"corrupt", "purged"}:
+            claim.acknowledge(len(lines), dropped={kind: len(lines)})
+            return None
+        trial = _batch.Trial(len(lines))
+        while (part := trial.next()) is not None:
+            if time.monotonic() > deadline:
+                return "late"
+            if not self._may_send():
+                return "stopped"
+            outcome = self._post(transport, kind, lines[part.start : part.stop])
+            if not trial.learn(part, outcome):
+                return "failed"
+            self._settle(claim, trial.settle())
+        if trial.wrong_endpoint:
+            self._note(Outcome("misconfigured", f"{trial.message}; every event is refused, so is this the endpoint?"))
+            return "failed"
+        return None
+
+    def _post(self, transport: Transport, kind: Kind, lines: Sequence[bytes]) -> Outcome:
+        deadline = time.monotonic() + REQUEST_TIME
+        outcome = transport.identify(lines[0], deadline) if kind == "identify" else transport.ingest(lines, deadline)
+        if outcome.kind not in {"refused", "too_large"}:  # what those mean is known when the batch has been tried
+            self._note(outcome)
+        return outcome
+
+    def _settle(self, claim: Claimed, fates: Sequence[_batch.Fate]) -> None:
+        """Take the leading events out of the queue, whose fate is certain; refused ones go to `rejected.jsonl` first."""
+        if not fates:
+            return
+        refused = [(line, fate) for line, fate in zip(claim.lines, fates, strict=False) if not fate.delivered]
+        if refused:
+            self._reader.reject([_rejection(line, fate) for line, fate in refused])
+            self._log.loss("rejected", f"the server refused {len(refused)} events: {refused[0][1].message}")
+        dropped = {"rejected": len(refused)} if refused else {}
+        claim.acknowledge(len(fates), delivered=len(fates) - len(refused), dropped=dropped)
+
+
+def _next_batch(lines: Iterable[bytes], erased: Collection[bytes]) -> tuple[Kind, list[bytes]]:
+    """Return the longest run of leading lines that can be treated alike, within the bounds of a request."""
+    run: list[bytes] = []
+    size = 0
+    kind: Kind = "event"
+    for line in lines:
+        this = _kind(line, erased)
+        size += len(line)
+        if run and (this != kind or this == "identify" or len(run) == _batch.MAX_EVENTS or size > _batch.MAX_BYTES):
+            break
+        kind = this
+        run.append(line)
+    return kind, run
+
+
+def _kind(line: bytes, erased: Collection[bytes]) -> Kind:
+    value = parse_line(line)
+    if value is None:
+        return "corrupt"
+    if str(value.get("client_id")).encode() in erased:
+        return "purged"
+    return "event" if "event_name" in value else "identify"
+
+
+def _rejection(line: bytes, fate: _batch.Fate) -> dict[str, Any]:
+    moment = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"event": parse_line(line), "reason": "rejected", "message": fate.message, "time": moment}

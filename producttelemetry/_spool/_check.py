@@ -1,0 +1,81 @@
+"""`check`: does a directory keep the invariants? Reads only, works beside living writers, shared by tests and command."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from .. import _files as files
+from .._record import Segment, parse_line, parse_name, split_lines
+from ._directory import LOCK_WAIT, Directory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_OTHER_FILES = frozenset(
+    ("lock", "sender.lock", "ledger.json", "retry.json", "rejected.jsonl", "destination.json", "ledger.json.new")
+    + ("retry.json.new", "rejected.jsonl.new")
+)
+
+
+def check(path: str, cap: int | None = None) -> list[str]:
+    """Verify the invariants of one destination's spool.
+
+    Args:
+        path: the destination's directory.
+        cap: `max_queue_size`, if it is known; the directory does not record it.
+
+    Returns:
+        One sentence for each thing that is not as it should be; empty if all is well.
+
+    Raises:
+        OSError: the directory cannot be read.
+    """
+    with closing(Directory(path)) as directory:
+        if not directory.lock.acquire(LOCK_WAIT):
+            return ["lock: held by a process that does not go on (invariant 9); the rest was not looked at"]
+        return [*_foreign(directory), *_counts(directory, cap), *_contents(directory)]
+
+
+def _foreign(directory: Directory) -> Iterator[str]:
+    regular = set(files.names(directory.path))
+    for name in sorted(os.listdir(directory.path)):
+        if name not in regular:
+            yield f"{name}: not a regular file (invariant 8)"
+        elif parse_name(name) is None and name not in _OTHER_FILES:
+            yield f"{name}: not a name of this format (invariant 8)"
+    versions, current = os.path.split(os.path.dirname(directory.path))
+    for name in sorted(os.listdir(versions)):
+        if name != current and name.startswith("v"):
+            yield f"{name}: another format version (invariant 8)"
+
+
+def _counts(directory: Directory, cap: int | None) -> Iterator[str]:
+    segments = directory.segments()
+    for identity, number in Counter(segment.identity for segment in segments).items():
+        if number > 1:
+            yield f"{identity[0]}-{identity[1]}: {number} names for one segment (invariant 5)"
+    total = sum(segment.slots for segment in segments)
+    if cap is not None and total > cap:
+        yield f"the names promise {total} events, the cap is {cap} (invariant 3)"
+
+
+def _contents(directory: Directory) -> Iterator[str]:
+    for segment in directory.segments():
+        data = files.read(directory.where(segment), segment.offset)
+        yield from _content(segment, data)
+
+
+def _content(segment: Segment, data: bytes) -> Iterator[str]:
+    lines = split_lines(data)
+    if segment.state == "open" and len(lines) > segment.slots:
+        yield f"{segment}: holds {len(lines)} events, more than were reserved (invariant 3)"
+    if segment.state != "open" and len(lines) != segment.slots:
+        yield f"{segment}: holds {len(lines)} events (invariant 3)"
+    if segment.state != "open" and data and not data.endswith(b"\n"):
+        yield f"{segment}: the last line is torn (invariant 2)"
+    damaged = sum(parse_line(line) is None for line in lines)
+    if damaged:
+        yield f"{segment}: {damaged} lines are not valid (invariant 8)"

@@ -1,0 +1,207 @@
+"""One destination's directory: the set of names, and what everybody does to it under `lock`.
+
+`Directory` is a place and has no state but its lock; writer, reader and commands each have their own, so that two threads
+of one process exclude each other as two processes do. Unless it says otherwise, a method is called with `lock` held.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from .. import _files as files
+from .._record import Segment, parse_line, parse_name, split_lines
+from ._ledger import LEDGER, Counts, read_counts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+#: Longest wait for `lock`, in seconds (invariant 9).
+LOCK_WAIT: Final = 0.1
+#: Bytes after which a segment is sealed: what a reader holds in memory, and what eviction and adoption may look through.
+SEGMENT_BYTES: Final = 1 << 20
+
+
+class Survey(NamedTuple):
+    """What a look at the queue tells.
+
+    Attributes:
+        pending: events in the queue, not reserved slots.
+        pending_bytes: their size on disk.
+        oldest: the time of the first event that has one (ISO 8601 with offset), or None.
+        counts: the ledger.
+    """
+
+    pending: int
+    pending_bytes: int
+    oldest: str | None
+    counts: Counts
+
+
+class Directory:
+    """The names of one destination's spool and the operations on them.
+
+    Args:
+        path: the directory; created by `create`, not by the constructor.
+        durable: put names and ledger on stable storage before going on.
+    """
+
+    def __init__(self, path: str, *, durable: bool = False) -> None:
+        self.path = path
+        self.durable = durable
+        self.lock = files.Lock(os.path.join(path, "lock"))
+
+    def create(self, description: Mapping[str, Any]) -> None:
+        """Create the directory and `destination.json`; needs no lock, everybody writes the same."""
+        files.make_directory(self.path)
+        described = self.where("destination.json")
+        if not os.path.lexists(described):
+            files.write_new(described, json.dumps(dict(description)).encode())
+
+    def close(self) -> None:
+        """Give back the descriptor of the lock; the directory can still be used."""
+        self.lock.close()
+
+    def where(self, name: Segment | str) -> str:
+        """Return the path of a segment or another file of this directory."""
+        return os.path.join(self.path, str(name))
+
+    def segments(self) -> list[Segment]:
+        """Return all segments in the order of delivery; also without lock, when a look is enough."""
+        return sorted(
+            segment
+            for name in files.names(self.path)
+            if (segment := parse_name(name)) is not None and segment.state != "tmp"
+        )
+
+    def move(self, old: Segment, new: Segment) -> Segment:
+        """Rename a segment: the one kind of transaction there is."""
+        files.rename(self.where(old), self.where(new))
+        if self.durable:
+            files.sync_directory(self.path)
+        return new
+
+    def remove(self, segment: Segment) -> None:
+        """Delete a segment of which nothing is left to deliver."""
+        files.unlink(self.where(segment))
+
+    def seal(self, segment: Segment, events: int) -> Segment | None:
+        """Turn an open or claimed segment into a ready one; one without events goes away."""
+        if events == 0:
+            self.remove(segment)
+            return None
+        return self.move(segment, segment._replace(state="ready", slots=events))
+
+    def recover_orphans(self, segments: Iterable[Segment]) -> None:
+        """Seal the open segments whose writer is dead (invariant 2), and delete what a dead writer never named."""
+        for segment in segments:
+            if segment.state == "open":
+                try:
+                    self._recover(segment)
+                except FileNotFoundError:  # a living writer reserved without the lock, or a purge went by
+                    continue
+
+    def _recover(self, segment: Segment) -> None:
+        descriptor = files.open_existing(self.where(segment))
+        try:
+            if not files.try_lock(descriptor):
+                return
+            data = files.read_open(descriptor, segment.offset)
+            whole = data.rfind(b"\n") + 1
+            if whole < len(data):
+                files.shorten(descriptor, segment.offset + whole)
+            self.seal(segment, data.count(b"\n"))
+            files.unlock(descriptor)
+        finally:
+            files.close(descriptor)
+
+    def remove_unnamed(self) -> None:
+        """Delete what a writer created without `lock` and died before naming: no event was accepted into it."""
+        for name in files.names(self.path):
+            segment = parse_name(name)
+            if segment is None or segment.state != "tmp":
+                continue
+            descriptor = files.open_existing(self.where(name))
+            try:
+                if files.try_lock(descriptor):
+                    files.unlink(self.where(name))
+            finally:
+                files.close(descriptor)
+
+    def evict_oldest(self, segment: Segment) -> None:
+        """Drop the first event of a ready segment to make room, and count it first (invariants 3 and 7)."""
+        data = files.read(self.where(segment), segment.offset, SEGMENT_BYTES)
+        length = data.find(b"\n") + 1
+        if length == 0:
+            self.count({"corrupt": segment.slots})
+            self.remove(segment)
+            return
+        self.count({"overflow": 1})
+        if segment.slots <= 1:
+            self.remove(segment)
+        else:
+            self.move(segment, segment._replace(offset=segment.offset + length, slots=segment.slots - 1))
+
+    def ledger(self) -> Counts:
+        """Return the ledger as it is; needs no lock."""
+        return read_counts(self.where(LEDGER))
+
+    def count(self, counts: Mapping[str, int]) -> None:
+        """Add to the ledger (invariant 7)."""
+        path = self.where(LEDGER)
+        files.replace(path, read_counts(path).plus(counts).encode(), durable=self.durable)
+
+    def purge(self, timeout: float) -> int:
+        """Delete every segment, whoever has it open (invariant 11); return how many events were deleted unsent.
+
+        Takes the lock itself. If somebody keeps it beyond `timeout` seconds the purge goes on without: deleting needs no
+        agreement, and a writer that makes another name meanwhile is found by the next look.
+        """
+        events = 0
+        with self.lock as lock:
+            lock.acquire(timeout)
+            while segments := self.segments():
+                for segment in segments:
+                    try:
+                        events += self._purge(segment)
+                    except FileNotFoundError:  # renamed by its writer without the lock
+                        continue
+            if os.path.lexists(self.where("rejected.jsonl")):
+                files.unlink(self.where("rejected.jsonl"))
+        return events
+
+    def _purge(self, segment: Segment) -> int:
+        descriptor = files.open_existing(self.where(segment))
+        try:
+            events = files.read_open(descriptor, segment.offset).count(b"\n")
+            self.count({"purged": events})
+            # Emptied, because a living writer goes on: what it finds in the file later is what it wrote since.
+            files.shorten(descriptor, 0)
+            self.remove(segment)
+        finally:
+            files.close(descriptor)
+        return events
+
+    def survey(self) -> Survey:
+        """Look at the whole queue. Takes the lock itself, and looks without if it cannot have it."""
+        with self.lock as lock:
+            lock.acquire(LOCK_WAIT)
+            pending = size = 0
+            oldest = None
+            for segment in self.segments():
+                data = files.read(self.where(segment), segment.offset)
+                pending += data.count(b"\n") if segment.state == "open" else segment.slots
+                size += len(data)
+                if oldest is None:
+                    oldest = next((moment for line in split_lines(data) if (moment := _time(line))), None)
+            return Survey(pending, size, oldest, self.ledger())
+
+
+def _time(line: bytes) -> str | None:
+    event = parse_line(line) or {}
+    try:
+        return datetime.fromisoformat(event["timestamp"]).astimezone(UTC).isoformat()
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None

@@ -1,0 +1,79 @@
+"""The ledger: how many events left the queue, and why. The only memory the spool has of what is gone.
+
+`Counts` is the file's content; `Tally` is what one process has to add and does not know how to add yet, because adding
+needs the directory's lock.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, deque
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from .. import _files as files
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LEDGER: Final = "ledger.json"
+#: Counts the events that the server took; every other key is a reason for dropping one.
+DELIVERED: Final = "delivered"
+REASONS: Final = ("overflow", "too_large", "invalid", "before_send", "rejected", "corrupt", "purged", "memory")
+
+
+class Counts(NamedTuple):
+    """What became of the events that are no longer in the queue.
+
+    Attributes:
+        delivered: events that the server took.
+        dropped: events that left otherwise, by reason; every reason is there.
+    """
+
+    delivered: int
+    dropped: dict[str, int]
+
+    def plus(self, more: Mapping[str, int]) -> Counts:
+        """Return the sum with counts by reason, `DELIVERED` among them."""
+        dropped = dict(self.dropped)
+        for reason, number in more.items():
+            if reason != DELIVERED:
+                dropped[reason] = dropped.get(reason, 0) + number
+        return Counts(self.delivered + more.get(DELIVERED, 0), dropped)
+
+    def encode(self) -> bytes:
+        """Return the file's content."""
+        return json.dumps({"delivered": self.delivered, "dropped": self.dropped}).encode()
+
+
+def read_counts(path: str) -> Counts:
+    """Read a ledger; zeros if there is none or it is damaged."""
+    dropped = dict.fromkeys(REASONS, 0)
+    try:
+        value = json.loads(files.read(path))
+        dropped |= {str(reason): int(number) for reason, number in value["dropped"].items()}
+        return Counts(int(value["delivered"]), dropped)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return Counts(0, dict.fromkeys(REASONS, 0))
+
+
+class Tally:
+    """Counts of this process that are not in the ledger yet."""
+
+    __slots__ = ("_noted",)
+
+    def __init__(self) -> None:
+        # One entry for each event and no sums: a signal handler may come in between a sum's reading and its writing.
+        self._noted: deque[str] = deque()
+
+    def note(self, reason: str, number: int = 1) -> None:
+        """Count events under `DELIVERED` or a reason."""
+        self._noted.extend([reason] * number)
+
+    def counts(self) -> Counter[str]:
+        """Return what the ledger does not know yet."""
+        return Counter(list(self._noted))
+
+    def forget(self, counts: Counter[str]) -> None:
+        """The ledger knows these now; what was noted meanwhile stays."""
+        for _ in range(counts.total()):
+            self._noted.popleft()

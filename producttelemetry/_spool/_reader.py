@@ -1,0 +1,142 @@
+"""The sending side of the spool: claim, acknowledge, release.
+
+Guarantees to the sender: what `claim` hands out stays in the spool until `acknowledge` says that it is done with, in
+whichever way; a crash in between hands the same bytes out again. The caller holds `sender.lock`: there is one reader at
+a time.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from .. import _files as files
+from .._errors import ClaimLost, LockTimeout
+from .._record import Segment, split_lines
+from ._ledger import DELIVERED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from ._directory import Directory
+
+#: Longest wait of the sender for `lock`, in seconds. It may be patient: nobody waits for it.
+PATIENCE: Final = 2.0
+#: Size of `rejected.jsonl` in bytes; beyond it the older half goes.
+REJECTED_BYTES: Final = 1 << 20
+
+
+class Claim:
+    """One segment in the hands of the sender.
+
+    Attributes:
+        lines: what is left to send, each with its newline; damaged lines included.
+    """
+
+    def __init__(self, directory: Directory, segment: Segment, data: bytes) -> None:
+        self._directory = directory
+        self._segment = segment
+        self.lines = deque(split_lines(data))
+
+    def acknowledge(self, number: int, *, delivered: int = 0, dropped: Mapping[str, int] | None = None) -> None:
+        """Take the first `number` lines out of the queue.
+
+        Args:
+            number: how many lines are done with.
+            delivered: how many of them the server took.
+            dropped: how many of them left otherwise, by reason.
+
+        Raises:
+            ClaimLost: a purge deleted the segment.
+            LockTimeout: `lock` was not to be had; the lines will be sent again.
+        """
+        length = sum(len(self.lines.popleft()) for _ in range(number))
+        counts = {DELIVERED: delivered, **(dropped or {})}
+        promised = self._segment.slots - number
+        if not self.lines and promised > 0:
+            counts["corrupt"] = counts.get("corrupt", 0) + promised
+        with _held(self._directory):
+            try:
+                if any(counts.values()):
+                    self._directory.count(counts)
+                if not self.lines:
+                    self._directory.remove(self._segment)
+                    return
+                left = self._segment._replace(
+                    offset=self._segment.offset + length, slots=max(promised, len(self.lines))
+                )
+                self._segment = self._directory.move(self._segment, left)
+            except FileNotFoundError as error:
+                raise ClaimLost("the claimed segment was deleted") from error
+
+    def release(self) -> None:
+        """Give back what is left, so that it counts as evictable again and the next drain finds it in its place."""
+        with _held(self._directory):
+            try:
+                self._directory.seal(self._segment, self._segment.slots)
+            except FileNotFoundError as error:
+                raise ClaimLost("the claimed segment was deleted") from error
+
+
+class Reader:
+    """Hands segments out to the sender, oldest first.
+
+    Args:
+        directory: where; used by this reader alone.
+    """
+
+    def __init__(self, directory: Directory) -> None:
+        self.directory = directory
+
+    def after_fork(self) -> None:
+        """Forget the parent's lock. Called in a forked child."""
+        self.directory.lock.forget()
+
+    def recover(self) -> None:
+        """Take back what the previous holder of `sender.lock` had claimed, and what dead writers left open."""
+        with _held(self.directory):
+            segments = self.directory.segments()
+            for segment in segments:
+                if segment.state == "sending":
+                    self.directory.seal(segment, segment.slots)
+            self.directory.recover_orphans(segments)
+            self.directory.remove_unnamed()
+
+    def claim(self) -> Claim | None:
+        """Claim the first segment that is ready; None if there is none.
+
+        Raises:
+            LockTimeout: `lock` was not to be had.
+        """
+        with _held(self.directory):
+            ready = next((each for each in self.directory.segments() if each.state == "ready"), None)
+            if ready is None:
+                return None
+            segment = self.directory.move(ready, ready._replace(state="sending"))
+        return Claim(self.directory, segment, files.read(self.directory.where(segment), segment.offset))
+
+    def has_work(self) -> bool:
+        """Whether a segment waits for a sender. A look without lock."""
+        return any(segment.state != "open" for segment in self.directory.segments())
+
+    def reject(self, entries: Iterable[Mapping[str, Any]]) -> None:
+        """Append to `rejected.jsonl`, which never grows beyond `REJECTED_BYTES`."""
+        path = self.directory.where("rejected.jsonl")
+        try:
+            kept = files.read(path)
+        except FileNotFoundError:
+            kept = b""
+        kept += b"".join(json.dumps(entry, ensure_ascii=False).encode() + b"\n" for entry in entries)
+        if len(kept) > REJECTED_BYTES:
+            kept = kept[kept.find(b"\n", len(kept) - REJECTED_BYTES // 2) + 1 :]
+        files.replace(path, kept, durable=self.directory.durable)
+
+
+@contextmanager
+def _held(directory: Directory) -> Iterator[None]:
+    with directory.lock as lock:
+        if not lock.acquire(PATIENCE):
+            raise LockTimeout("the lock of the spool is held by a process that does not go on")
+        yield

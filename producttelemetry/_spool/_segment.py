@@ -1,0 +1,299 @@
+"""The open segment of one writer: get slots, append lines, seal. Raises what stands in the way, and remembers nothing.
+
+Guarantees to `_writer`: a line is written whole or not at all; after an exception the object can be used again, and what
+was written before is still there. It belongs to one thread at a time; the writer sees to that.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+from .. import _files as files
+from .._errors import LockTimeout, Purged, QueueFull
+from .._record import Segment
+from ._directory import LOCK_WAIT, SEGMENT_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import NoReturn
+
+    from ._directory import Directory
+    from ._ledger import Tally
+
+Overflow: TypeAlias = Literal["drop_oldest", "drop_newest"]
+
+#: A ready segment up to this size, in bytes, is adopted rather than left for a new one.
+ADOPTABLE_BYTES: Final = SEGMENT_BYTES // 4
+
+
+class OpenSegment:
+    """The segment that this process appends to, if it has one.
+
+    Args:
+        directory: where; used by this object alone.
+        description: content of `destination.json`.
+        cap: most events in the queue, over all processes.
+        overflow: what gives way when the queue is full.
+        tally: what the ledger has to learn of at the next reservation or seal.
+    """
+
+    def __init__(
+        self, directory: Directory, description: Mapping[str, Any], cap: int, overflow: Overflow, tally: Tally
+    ) -> None:
+        self._directory = directory
+        self._description = description
+        self._cap = cap
+        self._overflow = overflow
+        self._tally = tally
+        self._own: Segment | None = None
+        self._descriptor = -1
+        self._size = 0
+        self._left = 0
+        self._lock_is_stuck = False
+        self._over_cap = False
+
+    def abandon(self) -> None:
+        """Close what was inherited from the parent process: unlock and seal nothing. Called in a forked child."""
+        descriptor, self._descriptor = self._descriptor, -1
+        self._directory.lock.forget()
+        if descriptor >= 0:
+            files.close(descriptor)
+
+    def release_lock(self) -> None:
+        """Give `lock` back if an exception out of a signal handler kept us from doing so."""
+        self._directory.lock.release()
+
+    def doubt(self) -> None:
+        """Look at the names before the next line is written: the segment may have been deleted."""
+        self._left = 0
+
+    def go_over_cap(self) -> None:
+        """Allow one more step without `lock`: the process ends, and durability goes before the cap."""
+        self._over_cap = False
+
+    def write(self, line: bytes) -> None:
+        """Append one line, getting slots for it first if need be.
+
+        Raises:
+            QueueFull: no slot is to be had; noted as `overflow`.
+            Purged: the segment was deleted; noted as `purged` for every line in it that was ours.
+            LockTimeout: somebody holds `lock` and does not go on, and the step beyond the cap is used up.
+            OSError: the disk.
+        """
+        if self._left < 1 or self._size >= SEGMENT_BYTES:
+            self._reserve()
+        self._left -= 1  # before the write: an exception in between wastes a slot, the other way round breaks the cap
+        taken = files.append(self._descriptor, line)
+        if taken != len(line):
+            self._take_back(taken)
+            raise OSError(errno.ENOSPC, "the file system took a part of a line", self._directory.path)
+        if self._directory.durable:
+            self._sync(taken)
+        self._size += taken
+
+    def _sync(self, taken: int) -> None:
+        try:
+            files.sync(self._descriptor)
+        except OSError:
+            self._take_back(taken)
+            raise
+
+    def _take_back(self, taken: int) -> None:
+        """Remove the last `taken` bytes: the line goes to memory whole. Where even that fails, leave an orphan behind."""
+        try:
+            files.shorten(self._descriptor, files.size(self._descriptor) - taken)
+            self._left += 1
+        except OSError:
+            self._let_go()
+
+    # --- reservation ------------------------------------------------------------------------------------------------
+
+    def _acquire(self) -> bool:
+        """Take `lock`; no second wait while the same holder stays stopped (invariant 9)."""
+        timeout = 0.0 if self._lock_is_stuck else LOCK_WAIT
+        lock = self._directory.lock
+        try:
+            locked = lock.acquire(timeout)
+        except FileNotFoundError:
+            self._directory.create(self._description)
+            locked = lock.acquire(timeout)
+        self._lock_is_stuck = not locked
+        return locked
+
+    def _reserve(self) -> None:
+        """Get slots for the next events, and a segment to put them into."""
+        if not self._acquire():
+            self._reserve_without_lock()
+            return
+        self._over_cap = False
+        try:
+            self._reserve_under_lock()
+        finally:
+            self._count()
+            self._directory.lock.release()
+
+    def _reserve_under_lock(self) -> None:
+        segments = self._segments()
+        if self._own is not None and self._size >= SEGMENT_BYTES:
+            self._seal_own()
+            segments = self._directory.segments()
+        if _total(segments) >= self._cap:
+            segments = self._make_room(segments)
+        slots = self._step(segments)
+        if self._own is not None:
+            self._extend(slots)
+        else:
+            self._open(segments, slots)
+
+    def _segments(self) -> list[Segment]:
+        """List the queue, and find out whether a purge took our segment away."""
+        segments = self._directory.segments()
+        if self._own is not None and self._own not in segments:
+            self._give_up_purged()
+        return segments
+
+    def _step(self, segments: list[Segment]) -> int:
+        """How many slots to reserve: so few that sixty-four idle workers do not fill an empty queue."""
+        return max(1, min(self._cap // 64, (self._cap - _total(segments)) // 16))
+
+    def _extend(self, slots: int) -> None:
+        assert self._own is not None
+        self._own = self._directory.move(self._own, self._own._replace(slots=self._own.slots + slots))
+        self._left += slots
+
+    def _make_room(self, segments: list[Segment]) -> list[Segment]:
+        """Bring a full queue to one free slot, or refuse. Evicts one event for the one that comes, no more."""
+        self._directory.recover_orphans(segments)
+        segments = self._directory.segments()
+        if _total(segments) < self._cap:
+            return segments
+        if self._overflow == "drop_newest":
+            self._refuse()
+        if self._own is not None and not any(segment.state == "ready" for segment in segments):
+            self._seal_own()
+            segments = self._directory.segments()
+        oldest = next((segment for segment in segments if segment.state == "ready"), None)
+        if oldest is None:
+            self._refuse()
+        self._directory.evict_oldest(oldest)
+        return self._directory.segments()
+
+    def _refuse(self) -> NoReturn:
+        self._tally.note("overflow")
+        raise QueueFull(f"the queue holds {self._cap} events, and none of them may be dropped for a new one")
+
+    def _open(self, segments: list[Segment], slots: int) -> None:
+        """Get an open segment: the last ready one if it may be adopted, else a new one."""
+        if any(segment.state == "open" for segment in segments):
+            # A dead process's segment may be the last one, and adopting it is what keeps the files few.
+            self._directory.recover_orphans(segments)
+            segments = self._directory.segments()
+        last = next((segment for segment in reversed(segments) if segment.state != "open"), None)
+        if last is not None and last.state == "ready" and self._adopt(last, slots):
+            return
+        number = segments[-1].number + 1 if segments else 1
+        segment = Segment(number, _salt(), 0, slots, "open")
+        descriptor = files.create(self._directory.where(segment))
+        files.try_lock(descriptor)  # nobody hunts orphans while we hold `lock`
+        self._use(segment, descriptor, 0, slots)
+
+    def _adopt(self, segment: Segment, slots: int) -> bool:
+        """Go on writing a ready segment (invariant 4), unless it is large, damaged or another's."""
+        descriptor = files.open_existing(self._directory.where(segment))
+        try:
+            size = files.size(descriptor)
+            if self._may_adopt(segment, descriptor, size):
+                adopted = segment._replace(state="open", slots=segment.slots + slots)
+                self._use(self._directory.move(segment, adopted), descriptor, size, slots)
+        finally:
+            if self._descriptor != descriptor:
+                files.close(descriptor)
+        return self._descriptor == descriptor
+
+    @staticmethod
+    def _may_adopt(segment: Segment, descriptor: int, size: int) -> bool:
+        if size >= ADOPTABLE_BYTES or not files.try_lock(descriptor):
+            return False
+        data = files.read_open(descriptor, segment.offset)
+        return data.endswith(b"\n") and data.count(b"\n") == segment.slots
+
+    def _use(self, segment: Segment, descriptor: int, size: int, slots: int) -> None:
+        self._descriptor = descriptor
+        self._own = segment
+        self._size = size
+        self._left = slots
+        if self._directory.durable:
+            files.sync_directory(self._directory.path)
+
+    def _reserve_without_lock(self) -> None:
+        """Somebody was stopped while holding `lock`: durability goes before the cap, by one step (invariant 9).
+
+        While the names show a free slot this repeats; every process can be wrong about that slot once. When they show
+        none, the first such call still gets its step.
+        """
+        segments = self._segments()
+        if _total(segments) >= self._cap and self._over_cap:
+            raise LockTimeout("the lock of the spool is held by a process that does not go on")
+        self._over_cap = True
+        slots = self._step(segments)
+        if self._own is not None:
+            self._extend(slots)
+            return
+        number = segments[-1].number + 1 if segments else 1
+        segment = Segment(number, _salt(), 0, slots, "tmp")
+        descriptor = files.create(self._directory.where(segment))
+        if not files.try_lock(descriptor):  # found by somebody who cleans up; it is about to be deleted
+            files.close(descriptor)
+            raise LockTimeout("a segment was taken away while it was being created")
+        named = self._directory.move(segment, segment._replace(state="open"))
+        self._use(named, descriptor, 0, slots)
+
+    # --- leaving the segment ----------------------------------------------------------------------------------------
+
+    def seal(self) -> bool:
+        """Hand the segment over to the sender and bring the ledger up to date; False if `lock` is not to be had."""
+        if self._own is None and not self._tally.counts():
+            return True
+        if not self._acquire():
+            return False
+        try:
+            self._segments()
+            if self._own is not None:
+                self._seal_own()
+        finally:
+            self._count()
+            self._directory.lock.release()
+        return True
+
+    def _seal_own(self) -> None:
+        assert self._own is not None
+        # Counted, not remembered: the lines are what is there, whatever interrupted us in between.
+        events = files.read_open(self._descriptor, self._own.offset).count(b"\n")
+        self._directory.seal(self._own, events)
+        self._let_go()
+
+    def _give_up_purged(self) -> NoReturn:
+        self._tally.note("purged", files.read_open(self._descriptor).count(b"\n"))
+        self._let_go()
+        raise Purged("the open segment was deleted")
+
+    def _let_go(self) -> None:
+        descriptor, self._descriptor, self._own, self._left, self._size = self._descriptor, -1, None, 0, 0
+        files.unlock(descriptor)
+        files.close(descriptor)
+
+    def _count(self) -> None:
+        counts = self._tally.counts()
+        if counts:
+            self._directory.count(counts)
+            self._tally.forget(counts)
+
+
+def _total(segments: list[Segment]) -> int:
+    return sum(segment.slots for segment in segments)
+
+
+def _salt() -> str:
+    return os.urandom(4).hex()

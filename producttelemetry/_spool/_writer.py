@@ -1,0 +1,289 @@
+"""The writing side of the spool, as threads, signal handlers and forks see it: one `write` per event, no waiting.
+
+Guarantees to the client: when `append` has returned, the line is in the operating system's hands, or it was refused and
+counted, or it waits in memory and `volatile` says so. `append` and `seal` may be called from any thread, from a signal
+handler or finaliser that interrupts them, and in a forked child after `after_fork`.
+
+How re-entrance works. The mutex is an RLock, so a signal handler that interrupts its holder gets in; `_busy` tells it
+so, and it leaves its line in `_waiting` for the interrupted call to pick up. A call that gets in before `_busy` is set
+has the spool for itself: the interrupted one has not touched anything yet.
+"""
+
+from __future__ import annotations
+
+import time
+from _thread import RLock
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from .._errors import LockTimeout, Purged, QueueFull
+from ._directory import LOCK_WAIT, Directory
+from ._ledger import DELIVERED, Tally
+from ._segment import OpenSegment, Overflow
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Mapping
+
+#: Seconds between attempts to use a disk that failed.
+DISK_RETRY: Final = 1.0
+#: Seconds that one call may spend on writing back what waited in memory.
+WRITE_BACK_TIME: Final = 0.005
+
+
+class Writer:
+    """Appends events to one destination's spool.
+
+    Args:
+        directory: where; used by this writer alone.
+        description: content of `destination.json`.
+        cap: most events in the queue, over all processes.
+        overflow: what gives way when the queue is full.
+    """
+
+    def __init__(self, directory: Directory, description: Mapping[str, Any], cap: int, overflow: Overflow) -> None:
+        self._arguments = (directory, description, cap, overflow)
+        self._cap = cap
+        self._start_process()
+
+    def _start_process(self) -> None:
+        self._mutex = RLock()
+        self._busy = False
+        self._waiting: deque[bytes] = deque()
+        self._memory: deque[bytes] = deque()
+        self._tally = Tally()
+        self._segment = OpenSegment(*self._arguments, self._tally)
+        self._purged = False
+        self._disk_failed_at: float | None = None
+
+    def after_fork(self) -> None:
+        """Forget what belongs to the parent: close our copies, unlock and seal nothing. Called in a forked child."""
+        inherited = self._segment
+        self._start_process()
+        inherited.abandon()
+
+    @property
+    def volatile(self) -> int:
+        """How many events wait in memory and would die with this process."""
+        return len(self._memory) + len(self._waiting)
+
+    @property
+    def disk_works(self) -> bool:
+        """False while the disk refuses to take events."""
+        return self._disk_failed_at is None
+
+    def note(self, reason: str, number: int = 1) -> None:
+        """Count events that left, or never reached, the queue; the ledger learns of it at the next reservation or seal.
+
+        Args:
+            reason: a key of `Stats.dropped`, or `DELIVERED`.
+            number: how many.
+        """
+        self._tally.note(reason, number)
+
+    def uncounted(self) -> Counter[str]:
+        """Return what the ledger does not know yet."""
+        return self._tally.counts()
+
+    # --- append -----------------------------------------------------------------------------------------------------
+
+    def append(self, line: bytes) -> None:
+        """Store one event.
+
+        Args:
+            line: one JSON object and a newline.
+
+        Raises:
+            QueueFull: there is no room for it; counted as `overflow`.
+            Purged: the open segment was deleted; the line is not stored and may hold an erased client id.
+        """
+        with self._mutex:
+            if self._busy:
+                self._waiting.append(line)
+                return
+            self._busy = True
+            try:
+                self._store(line)
+                self._store_waiting()
+            finally:
+                self._leave()
+        if self._waiting:
+            self._pick_up()
+
+    def _leave(self) -> None:
+        # An exception out of a signal handler may have skipped the release further down.
+        self._segment.release_lock()
+        self._busy = False
+
+    def _pick_up(self) -> None:
+        """Store what a re-entrant call left between our last look and `_busy = False`."""
+        while self._waiting:
+            with self._mutex:
+                if self._busy:
+                    return
+                self._busy = True
+                try:
+                    self._store_waiting()
+                finally:
+                    self._leave()
+
+    def _store_waiting(self) -> None:
+        while self._waiting:
+            try:
+                self._store(self._waiting.popleft())
+            except QueueFull:  # counted; the call that brought it has returned long ago
+                continue
+            except Purged:  # it is the next call that has to renew the client id
+                self._note_purge(1)
+
+    def _store(self, line: bytes) -> None:
+        if self._purged:
+            self._purged = False
+            raise Purged("the open segment was deleted")
+        if self._memory:
+            self._remember(line)
+            self._write_back()
+            return
+        try:
+            self._segment.write(line)
+        except Purged:
+            self._note_purge(0)
+            self._purged = False
+            raise
+        except LockTimeout:
+            self._remember(line)
+        except OSError:
+            self._disk_failed_at = time.monotonic()
+            self._remember(line)
+
+    # --- memory -----------------------------------------------------------------------------------------------------
+
+    def _remember(self, line: bytes) -> None:
+        """Keep a line in memory until the disk or the lock is back; the oldest gives way."""
+        while len(self._memory) >= self._cap:
+            self._memory.popleft()
+            self.note("memory")
+        self._memory.append(line)
+
+    def _write_back(self) -> None:
+        """Store what waited in memory, oldest first: at most one step, so that no single call pays for all."""
+        if self._disk_failed_at is not None and time.monotonic() < self._disk_failed_at + DISK_RETRY:
+            return
+        deadline = time.monotonic() + WRITE_BACK_TIME
+        for _ in range(max(2, self._cap // 64)):
+            if not self._memory or time.monotonic() > deadline or not self._write_back_one():
+                return
+
+    def _write_back_all(self) -> None:
+        """Store everything that waits, at the end of the process: durability goes before the cap."""
+        while self._memory:
+            self._segment.go_over_cap()
+            if not self._write_back_one():
+                return
+
+    def _write_back_one(self) -> bool:
+        line = self._memory.popleft()
+        try:
+            self._segment.write(line)
+        except QueueFull:  # counted
+            return True
+        except Purged:
+            self._note_purge(1)
+            return False
+        except LockTimeout:
+            self._memory.appendleft(line)
+            return False
+        except OSError:
+            self._memory.appendleft(line)
+            self._disk_failed_at = time.monotonic()
+            return False
+        self._disk_failed_at = None
+        return True
+
+    def _note_purge(self, lines: int) -> None:
+        """Forget what waits, and `lines` more: all of it is older than the purge. The next `append` raises `Purged`."""
+        self.note("purged", lines + len(self._memory) + len(self._waiting))
+        self._memory.clear()
+        self._waiting.clear()
+        self._purged = True
+
+    def purge(self) -> None:
+        """Forget what waits in memory: this process has had its client erased."""
+        with self._mutex:
+            self._note_purge(0)
+            self._purged = False
+            self._segment.doubt()
+
+    def claim_volatile(self) -> VolatileClaim | None:
+        """Hand out what waits in memory while the disk does not work; None if there is nothing to hand out."""
+        with self._mutex:
+            if self._busy or self.disk_works or not self._memory:
+                return None
+            lines, self._memory = self._memory, deque()
+            return VolatileClaim(self, lines)
+
+    def give_back(self, lines: deque[bytes]) -> None:
+        """Put events back into memory, before those that came meanwhile."""
+        with self._mutex:
+            self._memory.extendleft(reversed(lines))
+
+    # --- seal -------------------------------------------------------------------------------------------------------
+
+    def seal(self, timeout: float = LOCK_WAIT, *, last: bool = False) -> bool:
+        """Hand the open segment over to the sender, give unused slots back, bring the ledger up to date.
+
+        Args:
+            timeout: seconds to wait for another thread that is inside `append`.
+            last: the process is about to end: everything that waits in memory goes to the disk now.
+
+        Returns:
+            False if somebody is in the way (an interrupted `append` below us, or a stopped holder of `lock`): the segment
+            stays open, and becomes an orphan when the process ends.
+
+        Raises:
+            OSError: the disk failed; nothing is lost by that.
+        """
+        if not self._mutex.acquire(timeout=timeout):
+            return False
+        try:
+            if self._busy:
+                return False
+            self._busy = True
+            try:
+                self._store_waiting()
+                if last:
+                    self._write_back_all()
+                else:
+                    self._write_back()
+                return self._segment.seal()
+            except Purged:
+                self._note_purge(0)
+                return True
+            finally:
+                self._leave()
+        finally:
+            self._mutex.release()
+
+
+class VolatileClaim:
+    """Events that wait in memory, in the hands of the sender. Like `Claim`, but they die with the process.
+
+    Attributes:
+        lines: what is left to send, each with its newline.
+    """
+
+    def __init__(self, writer: Writer, lines: deque[bytes]) -> None:
+        self._writer = writer
+        self.lines = lines
+
+    def acknowledge(self, number: int, *, delivered: int = 0, dropped: Mapping[str, int] | None = None) -> None:
+        """The first `number` lines are done with; the ledger learns of it when the disk is back."""
+        for _ in range(number):
+            self.lines.popleft()
+        self._writer.note(DELIVERED, delivered)
+        for reason, count in (dropped or {}).items():
+            self._writer.note(reason, count)
+
+    def release(self) -> None:
+        """Put back what is left."""
+        self._writer.give_back(self.lines)

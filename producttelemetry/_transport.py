@@ -1,0 +1,207 @@
+"""The only user of `httpx`: one request → one `Outcome`. Never raises for anything a network or a server can do.
+
+Guarantees: the write key goes to the configured host only, because redirects are not followed; a reply is read up to a
+bound in size and time; a broken proxy or CA variable is treated as being offline; httpx's own loggers stay silent for our
+requests and stay as they are for the host's.
+
+Importing httpx takes longer than everything else in this package, so the sender imports this module when it has something
+to send.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import hashlib
+import json
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import httpx
+
+from ._retry import Outcome
+from ._version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Self
+
+#: Seconds for connecting (name, TCP, TLS) and for each read.
+CONNECT_TIMEOUT: Final = 3.0
+READ_TIMEOUT: Final = 10.0
+#: Bytes of a reply that are looked at.
+REPLY_BYTES: Final = 1 << 20
+#: Characters of a server's message that are kept.
+MESSAGE_CHARACTERS: Final = 500
+
+_ACCEPTED: Final = frozenset((200, 201, 202, 207))
+_REFUSED: Final = frozenset((400, 422))
+_TOO_LARGE: Final = 413
+_TEMPORARY: Final = frozenset((408, 425, 429))
+_LOGGERS: Final = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.proxy", "httpcore.socks")
+
+
+class _OurThreads(logging.Filter):
+    """Drops the records of threads that are inside one of our requests, that is inside a `with` of this object."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._inside: set[int] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.thread not in self._inside
+
+    def __enter__(self) -> None:
+        self._inside.add(threading.get_ident())
+
+    def __exit__(self, *_: object) -> None:
+        self._inside.discard(threading.get_ident())
+
+
+_silence: Final = _OurThreads()
+
+
+class Transport:
+    """A connection to one server.
+
+    Args:
+        base: URL of the API without trailing slash, ending in `/api`.
+        write_key: goes into the header `X-Write-Key`, and nowhere else.
+        custom: the host's own httpx transport; it is not closed, since it may be used again.
+    """
+
+    def __init__(self, base: str, write_key: str, custom: httpx.BaseTransport | None = None) -> None:
+        self._base = base
+        self._headers = {
+            "X-Write-Key": write_key,
+            "Content-Type": "application/json",
+            "Accept-Encoding": "identity",  # a reply of a few bytes; no decompressing of what a stranger sends
+            "User-Agent": f"producttelemetry/{__version__}",
+        }
+        self._custom = custom
+        self._client: httpx.Client | None = None
+        for name in _LOGGERS:
+            logging.getLogger(name).addFilter(_silence)  # adding it again changes nothing
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection, but not a transport that the host brought along."""
+        if self._client is not None and self._custom is None:
+            with _silence:
+                self._client.close()
+
+    def ingest(self, lines: Sequence[bytes], deadline: float) -> Outcome:
+        """Send events.
+
+        Args:
+            lines: one JSON object each; joined, never encoded again, so that a resend has the same bytes.
+            deadline: `time.monotonic()` at which to give up.
+        """
+        body = b'{"events":[' + b",".join(line.rstrip(b"\n") for line in lines) + b"]}"
+        key = hashlib.sha256(body).hexdigest()
+        return self._request("POST", "/ingest", body, deadline, {"Idempotency-Key": key})
+
+    def identify(self, line: bytes, deadline: float) -> Outcome:
+        """Send the link between a client and a user."""
+        return self._request("POST", "/identify", line.rstrip(b"\n"), deadline, {})
+
+    def erase(self, client_id: str, deadline: float) -> Outcome:
+        """Ask the server to delete what it has of a client."""
+        body = json.dumps({"client_id": client_id}).encode()
+        return self._request("DELETE", "/gdpr/delete-self", body, deadline, {})
+
+    def _request(self, method: str, path: str, body: bytes, deadline: float, headers: dict[str, str]) -> Outcome:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return Outcome("unavailable", "no time left")
+        timeout = httpx.Timeout(min(READ_TIMEOUT, left), connect=min(CONNECT_TIMEOUT, left))
+        with _silence:
+            try:
+                return self._exchange(method, path, body, headers, timeout, deadline)
+            except Exception as error:  # noqa: BLE001  # not only httpx.HTTPError: bad proxy or CA variables, a custom transport
+                return Outcome("unavailable", f"{type(error).__name__}: {error}"[:MESSAGE_CHARACTERS])
+
+    def _exchange(
+        self, method: str, path: str, body: bytes, headers: dict[str, str], timeout: httpx.Timeout, deadline: float
+    ) -> Outcome:
+        if self._client is None:
+            self._client = httpx.Client(transport=self._custom, headers=self._headers, follow_redirects=False)
+        with self._client.stream(
+            method, self._base + path, content=body, headers=headers, timeout=timeout
+        ) as response:
+            return _outcome(response, _read(response, deadline))
+
+
+def _read(response: httpx.Response, deadline: float) -> bytes:
+    """Read a reply. Each read has a timeout of its own, so a server that trickles is stopped here."""
+    content = b""
+    for part in response.iter_raw():
+        content += part
+        if len(content) > REPLY_BYTES:
+            raise httpx.DecodingError("the reply is longer than any that this protocol has")
+        if time.monotonic() > deadline:
+            raise httpx.ReadTimeout("the reply took longer than it may")
+    return content
+
+
+def _outcome(response: httpx.Response, content: bytes) -> Outcome:
+    """Translate an answer; the table in the README is this function."""
+    status = response.status_code
+    reply = _json(response, content)
+    message = f"{status} {_message(reply) or response.reason_phrase}"[:MESSAGE_CHARACTERS]
+    retry_after = _retry_after(response.headers.get("Retry-After"), time.time())
+    if status in _ACCEPTED and isinstance(reply, dict):
+        return Outcome("accepted", message, _errors(reply))
+    if status in _REFUSED:
+        return Outcome("refused", message)
+    if status == _TOO_LARGE:
+        return Outcome("too_large", message)
+    if 400 <= status < 500 and status not in _TEMPORARY:  # noqa: PLR2004  # the class of client errors, RFC 9110
+        return Outcome("misconfigured", message)
+    if status < 400:  # noqa: PLR2004  # a success or redirect that this protocol does not have
+        return Outcome("unavailable", f"{message}: not an answer of this API (a captive portal?)")
+    return Outcome("unavailable", message, retry_after=retry_after)
+
+
+def _json(response: httpx.Response, content: bytes) -> Any:
+    kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if kind != "application/json" and not kind.endswith("+json"):
+        return None
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _message(reply: Any) -> str:
+    """Find what a server says in the places where servers say it."""
+    said = [reply.get(name) for name in ("message", "detail", "error")] if isinstance(reply, dict) else []
+    return next((text for text in said if isinstance(text, str)), "")
+
+
+def _errors(reply: dict[str, Any]) -> dict[int, str]:
+    errors = reply.get("errors")
+    found: dict[int, str] = {}
+    for error in errors if isinstance(errors, list) else ():
+        if isinstance(error, dict) and type(error.get("index")) is int:
+            found[error["index"]] = str(error.get("message", ""))[:MESSAGE_CHARACTERS]
+    return found
+
+
+def _retry_after(value: str | None, now: float) -> float | None:
+    """Return the seconds of a `Retry-After` header (RFC 9110, section 10.2.3), a number or a date; None without one."""
+    if value is None:
+        return None
+    text = value.strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:12])
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - now)
+    except (ValueError, OverflowError, TypeError):
+        return None
