@@ -132,9 +132,7 @@ class Transport:
     ) -> Outcome:
         if self._client is None:
             self._client = httpx.Client(transport=self._custom, headers=self._headers, follow_redirects=False)
-        with self._client.stream(
-            method, self._base + path, content=body, headers=headers, timeout=timeout
-        ) as response:
+        with self._client.stream(method, self._base + path, content=body, headers=headers, timeout=timeout) as response:
             return _outcome(response, _read(response, deadline))
 
 
