@@ -19,23 +19,24 @@ The format
         rejected.jsonl                 what the server refused for good, with its message
         destination.json               {"api_url": ...}; the write key is never on disk
 
-Everything the queue knows stands in the names; `_record` has their grammar. A rename is the transaction. A segment holds
-JSON Lines: a line is one object as the server gets it, ended by a newline. A line is valid if and only if it is complete,
-UTF-8 and a JSON object with an `event_id` or a `user_id`; nothing else in the file is looked at.
+Everything the queue knows stands in the names; `_record` has their grammar. A rename is the transaction. A segment
+holds JSON Lines: a line is one object as the server gets it, ended by a newline. A line is valid if and only if it is
+complete, UTF-8 and a JSON object with an `event_id` or a `user_id`; nothing else in the file is looked at.
 
-The writer (`_writer`)
-----------------------
+The writer (`_writer`, `_segment`)
+----------------------------------
 1. Slots left in the reservation of the own open segment: one `write` of the whole line. Done.
-2. Else take `lock` (at most 100 ms) and list the names. Own segment gone: purged. Own segment large: seal it.
-3. The counts add up to the cap: recover orphans, then evict one event from the oldest `ready`, else refuse.
-4. Rename the own segment to a larger count; or adopt the last `ready` if it is small; or create a new segment.
+2. Else take `lock` and list the names. Own segment gone: purged. Own segment large: seal it.
+3. The slots add up to the cap: recover orphans, then evict one event from the oldest `ready` or, if there is none, from
+   the own segment; else refuse.
+4. Rename the own segment to a larger number of slots; or adopt the last `ready` if it is small; or create a new one.
 
 The reader (`_reader`)
 ----------------------
 1. Hold `sender.lock`. Under `lock`: what the previous holder left in `sending`, and every orphan, becomes `ready`.
 2. Under `lock`: rename the first `ready` to `sending`; read it without a lock.
-3. A batch is taken by the server: count it in the ledger, then rename to the next offset and the smaller count, or unlink.
-4. A failure: rename back to `ready`. A crash anywhere: 1 of the next holder, the same bytes again.
+3. A batch is taken by the server: count it in the ledger, then rename to the next offset and what is left, or unlink.
+4. A failure: rename back to `ready`. A crash anywhere: step 1 of the next holder, and the same bytes again.
 
 The invariants
 --------------
@@ -43,20 +44,22 @@ The invariants
 2.  Alive means locked. The writer holds the OS lock of its open segment, which the kernel drops when the process dies.
     Whoever gets that lock has found an orphan: cut a torn last line, count, rename to `ready`. No timestamp, process id
     or timer ever decides about ownership.
-3.  The cap is strict. Under `lock` the counts in all names add up to at most `max_queue_size`. Writers reserve in small
+3.  The cap is strict. Under `lock` the slots in all names add up to at most `max_queue_size`. Writers reserve in small
     steps; an idle segment is sealed and gives its slots back; a full queue evicts its oldest events or refuses the new.
-4.  Few files, in order. A writer without a segment adopts the last `ready` one if it is small and nothing but segments of
-    living writers comes after it.
+4.  Few files, in order. A writer without a segment adopts the last `ready` one if it is small and nothing but segments
+    of living writers comes after it.
 5.  The sender claims by renaming, and acknowledges by renaming.
 6.  Order comes from the sequence number, never from a clock.
-7.  The ledger is replaced atomically under `lock`, before the events leave: a crash may count twice, never hide a loss.
-8.  Damage is contained. A line that is not valid is skipped and counted as `corrupt`, as is an event that a name promised
-    and nobody can find. Names that do not parse and other format versions are left alone.
-9.  Waiting for `lock` is bounded. Past the bound a writer reserves without it, one step beyond the cap at the most; only
-    when that is used up, or the disk fails, does an event wait in memory, within the cap.
+7.  The ledger is rewritten in one step under `lock`, before the events leave: a crash may count twice, but never hides
+    a loss.
+8.  Damage is contained. A line that is not valid is skipped and counted as `corrupt`, as is an event that a name
+    promised and nobody can find. Names that do not parse and other format versions are left alone.
+9.  Waiting for a holder of `lock` that does not go on is bounded, and nobody waits twice for the same one. Past the
+    bound a writer reserves without it, one step beyond the cap at the most; only when that is used up, or the disk
+    fails, does an event wait in memory, within the cap.
 10. No lock file is ever deleted or renamed.
-11. A purge unlinks, also what living writers have open. They find out at their next reservation or seal, count what they
-    wrote since as `purged`, and start afresh.
+11. A purge unlinks, also what living writers have open. They find out at their next reservation or seal, count what
+    they wrote since as `purged`, and start afresh.
 
 What survives: with `fsync=False` an appended event survives the death of every process, not of the machine; with
 `fsync=True` the line and the name of its file are on stable storage before `append` returns. A rename that a power cut

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 LOCK_WAIT: Final = 0.1
 #: Bytes after which a segment is sealed: what a reader holds in memory, and what eviction and adoption may look through.
 SEGMENT_BYTES: Final = 1 << 20
+#: More bytes than any line has; what is longer is damage.
+LINE_BYTES: Final = 1 << 16
 
 
 class Survey(NamedTuple):
@@ -94,26 +96,34 @@ class Directory:
             return None
         return self.move(segment, segment._replace(state="ready", slots=events))
 
-    def recover_orphans(self, segments: Iterable[Segment]) -> None:
-        """Seal the open segments whose writer is dead (invariant 2), and delete what a dead writer never named."""
-        for segment in segments:
-            if segment.state == "open":
-                try:
-                    self._recover(segment)
-                except FileNotFoundError:  # a living writer reserved without the lock, or a purge went by
-                    continue
+    def recover_orphans(self, segments: Iterable[Segment]) -> list[Segment]:
+        """Seal the open segments whose writer is dead (invariant 2).
 
-    def _recover(self, segment: Segment) -> None:
+        Returns:
+            The queue as it is afterwards.
+        """
+        queue: list[Segment] = []
+        for segment in segments:
+            try:
+                now = self._recover(segment) if segment.state == "open" else segment
+            except FileNotFoundError:  # a living writer reserved without the lock, or a purge went by
+                now = segment
+            if now is not None:
+                queue.append(now)
+        return queue
+
+    def _recover(self, segment: Segment) -> Segment | None:
         descriptor = files.open_existing(self.where(segment))
         try:
             if not files.try_lock(descriptor):
-                return
+                return segment
             data = files.read_open(descriptor, segment.offset)
             whole = data.rfind(b"\n") + 1
             if whole < len(data):
                 files.shorten(descriptor, segment.offset + whole)
-            self.seal(segment, data.count(b"\n"))
+            sealed = self.seal(segment, data.count(b"\n"))
             files.unlock(descriptor)
+            return sealed
         finally:
             files.close(descriptor)
 
@@ -130,19 +140,23 @@ class Directory:
             finally:
                 files.close(descriptor)
 
-    def evict_oldest(self, segment: Segment) -> None:
-        """Drop the first event of a ready segment to make room, and count it first (invariants 3 and 7)."""
-        data = files.read(self.where(segment), segment.offset, SEGMENT_BYTES)
+    def evict_first(self, segment: Segment) -> Segment | None:
+        """Drop the first event of a ready segment to make room, and count it first (invariants 3 and 7).
+
+        Returns:
+            What is left of the segment; None if nothing is.
+        """
+        data = files.read(self.where(segment), segment.offset, LINE_BYTES)
         length = data.find(b"\n") + 1
         if length == 0:
             self.count({"corrupt": segment.slots})
             self.remove(segment)
-            return
+            return None
         self.count({"overflow": 1})
         if segment.slots <= 1:
             self.remove(segment)
-        else:
-            self.move(segment, segment._replace(offset=segment.offset + length, slots=segment.slots - 1))
+            return None
+        return self.move(segment, segment._replace(offset=segment.offset + length, slots=segment.slots - 1))
 
     def ledger(self) -> Counts:
         """Return the ledger as it is; needs no lock."""
@@ -151,7 +165,7 @@ class Directory:
     def count(self, counts: Mapping[str, int]) -> None:
         """Add to the ledger (invariant 7)."""
         path = self.where(LEDGER)
-        files.replace(path, read_counts(path).plus(counts).encode(), durable=self.durable)
+        files.overwrite(path, read_counts(path).plus(counts).encode(), durable=self.durable)
 
     def purge(self, timeout: float) -> int:
         """Delete every segment, whoever has it open (invariant 11); return how many events were deleted unsent.

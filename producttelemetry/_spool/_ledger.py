@@ -1,5 +1,7 @@
 """The ledger: how many events left the queue, and why. The only memory the spool has of what is gone.
 
+The file is written in place, in one `write` of one block: a process that dies leaves the old content or the new one.
+
 `Counts` is the file's content; `Tally` is what one process has to add and does not know how to add yet, because adding
 needs the directory's lock.
 """

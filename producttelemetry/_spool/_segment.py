@@ -51,7 +51,6 @@ class OpenSegment:
         self._descriptor = -1
         self._size = 0
         self._left = 0
-        self._lock_is_stuck = False
         self._over_cap = False
 
     def abandon(self) -> None:
@@ -111,16 +110,13 @@ class OpenSegment:
     # --- reservation ------------------------------------------------------------------------------------------------
 
     def _acquire(self) -> bool:
-        """Take `lock`; no second wait while the same holder stays stopped (invariant 9)."""
-        timeout = 0.0 if self._lock_is_stuck else LOCK_WAIT
+        """Take `lock`, or give up after a bounded wait (invariant 9)."""
         lock = self._directory.lock
         try:
-            locked = lock.acquire(timeout)
+            return lock.acquire(LOCK_WAIT)
         except FileNotFoundError:
             self._directory.create(self._description)
-            locked = lock.acquire(timeout)
-        self._lock_is_stuck = not locked
-        return locked
+            return lock.acquire(LOCK_WAIT)
 
     def _reserve(self) -> None:
         """Get slots for the next events, and a segment to put them into."""
@@ -165,20 +161,21 @@ class OpenSegment:
 
     def _make_room(self, segments: list[Segment]) -> list[Segment]:
         """Bring a full queue to one free slot, or refuse. Evicts one event for the one that comes, no more."""
-        self._directory.recover_orphans(segments)
-        segments = self._directory.segments()
+        segments = self._directory.recover_orphans(segments)
         if _total(segments) < self._cap:
             return segments
         if self._overflow == "drop_newest":
             self._refuse()
-        if self._own is not None and not any(segment.state == "ready" for segment in segments):
-            self._seal_own()
-            segments = self._directory.segments()
-        oldest = next((segment for segment in segments if segment.state == "ready"), None)
+        oldest = next((segment for segment in segments if segment.state == "ready"), self._own)
         if oldest is None:
             self._refuse()
-        self._directory.evict_oldest(oldest)
-        return self._directory.segments()
+        left = self._directory.evict_first(oldest)
+        if oldest == self._own:  # nobody else renames it, so it need not be sealed for this
+            self._own = left
+            if left is None:
+                self._let_go()
+        segments.remove(oldest)
+        return segments if left is None else sorted([left, *segments])
 
     def _refuse(self) -> NoReturn:
         self._tally.note("overflow")
@@ -188,8 +185,7 @@ class OpenSegment:
         """Get an open segment: the last ready one if it may be adopted, else a new one."""
         if any(segment.state == "open" for segment in segments):
             # A dead process's segment may be the last one, and adopting it is what keeps the files few.
-            self._directory.recover_orphans(segments)
-            segments = self._directory.segments()
+            segments = self._directory.recover_orphans(segments)
         last = next((segment for segment in reversed(segments) if segment.state != "open"), None)
         if last is not None and last.state == "ready" and self._adopt(last, slots):
             return

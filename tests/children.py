@@ -1,0 +1,111 @@
+"""The programs that tests run in processes of their own: `python -m tests.children NAME [ARGUMENT ...]`.
+
+Each reads its settings from a JSON argument, so that a test says everything in one place.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from typing import Any
+
+from producttelemetry import Telemetry
+
+
+def report(text: object) -> None:
+    """Tell the test something at once, in one write."""
+    os.write(1, f"{text}\n".encode())
+
+
+def make(settings: dict[str, Any]) -> Telemetry:
+    """Make a client from a test's settings; `key` and `url` have short names because every test gives them."""
+    arguments = dict(settings.get("arguments", {}))
+    return Telemetry(settings.get("key", "key"), settings["url"], **{"on_exit": "keep", **arguments})
+
+
+def ids_of(client: Telemetry) -> list[str]:
+    """Return a list that grows by the `event_id` of every line that has been stored."""
+    ids: list[str] = []
+    append = client._writer.append
+
+    def listening(line: bytes) -> None:
+        append(line)
+        ids.append(json.loads(line)["event_id"])
+
+    client._writer.append = listening  # type: ignore[method-assign]  # the public call returns nothing to know an event by
+    return ids
+
+
+def track(settings: dict[str, Any]) -> None:
+    """Track events, and report the id of each one after `track()` has returned."""
+    client = make(settings)
+    ids = ids_of(client)
+    for number in range(settings["events"]):
+        client.track("test.event", {"process": settings.get("process", 0), "number": number})
+        report(ids[-1])
+        time.sleep(settings.get("pace", 0))
+    if settings.get("leave") == "_exit":
+        os._exit(0)
+
+
+def imports(settings: dict[str, Any]) -> None:
+    """Report which of some modules are imported after each step of a program's first event."""
+    watched = settings["modules"]
+    seen: dict[str, list[str]] = {"import": [name for name in watched if name in sys.modules]}
+    client = make(settings)
+    seen["constructor"] = [name for name in watched if name in sys.modules]
+    client.track("test.event", {"number": 1})
+    client.identify("somebody")
+    seen["track"] = [name for name in watched if name in sys.modules]
+    report(json.dumps(seen))
+
+
+def sigterm(settings: dict[str, Any]) -> None:
+    """Track until SIGTERM, whose handler does what the documentation of every SDK tells people to do."""
+    client = make(settings)
+
+    def leave(*_: object) -> None:
+        client.shutdown()
+        sys.exit(0)
+
+    signal.signal(signal.SIGTERM, leave)
+    number = 0
+    while True:
+        client.track("test.event", {"number": number})
+        number += 1
+        if number == settings["ready_after"]:
+            report("ready")
+
+
+def one(settings: dict[str, Any]) -> None:
+    """Track one event and end."""
+    make(settings).track("test.event", {"number": 0})
+
+
+def fork(settings: dict[str, Any]) -> None:
+    """Track, fork, track in both; the child outlives nothing and ends without any handler."""
+    client = make(settings)
+    client.track("test.event", {"number": 0})
+    child = os.fork()
+    if child == 0:
+        client.track("test.event", {"number": 1})
+        os._exit(0)
+    client.track("test.event", {"number": 2})
+    os.waitpid(child, 0)
+    client.track("test.event", {"number": 3})
+
+
+def drain(settings: dict[str, Any]) -> None:
+    """Send what others left behind; report what is still pending."""
+    client = make(settings)
+    client.flush()
+    report(client.stats().pending)
+
+
+PROGRAMS = {program.__name__: program for program in (track, imports, sigterm, one, fork, drain)}
+
+if __name__ == "__main__":
+    PROGRAMS[sys.argv[1]](json.loads(sys.argv[2]))

@@ -1,0 +1,53 @@
+"""What every test stands on: a home of its own, no trace of the machine's settings, a real collector when asked for."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from producttelemetry import Telemetry
+from producttelemetry.collector import RunningCollector
+from tests import harness
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+_FOREIGN = ("OPS_", "XDG_", "CI", "DO_NOT_TRACK", "GITHUB_ACTIONS", "GITLAB_CI", "BUILDKITE", "TEAMCITY_VERSION")
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Point every path of the package into the test's own directory, here and in children."""
+    for name in list(os.environ):
+        if name.startswith(_FOREIGN) or name in _PROXIES or name in {"TF_BUILD", "JENKINS_URL"}:
+            monkeypatch.delenv(name)
+    place = tmp_path / "home"
+    place.mkdir()
+    for name in ("HOME", "USERPROFILE", "APPDATA", "LOCALAPPDATA"):
+        monkeypatch.setenv(name, str(place))
+    return place
+
+
+@pytest.fixture
+def collector() -> Iterator[RunningCollector]:
+    """A real collector on a free loopback port."""
+    with RunningCollector() as running:
+        yield running
+
+
+@pytest.fixture
+def telemetry() -> Iterator[Callable[..., Telemetry]]:
+    """Make clients that leave no thread, handler or descriptor behind; without a server they are offline."""
+    made: list[Telemetry] = []
+
+    def make(api_url: str = harness.NO_SERVER, write_key: str = "key", **arguments: object) -> Telemetry:
+        made.append(Telemetry(write_key, api_url, **{"on_exit": "keep", **arguments}))  # type: ignore[arg-type]  # tests pass wrong ones, too
+        return made[-1]
+
+    yield make
+    for client in made:
+        harness.discard(client)

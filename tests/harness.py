@@ -1,0 +1,98 @@
+"""Tools that several tests share: children, looks at a spool, waiting for a condition."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from producttelemetry import _process
+from producttelemetry._record import parse_name
+from producttelemetry._spool import check
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from producttelemetry import Telemetry
+    from producttelemetry.collector import RunningCollector
+
+#: Nothing listens on the discard port of this machine: connecting is refused at once.
+NO_SERVER = "http://127.0.0.1:9"
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def discard(client: Telemetry) -> None:
+    """Let go of a client without sending: what the end of a process would do."""
+    _process.move_out(client)
+    if hasattr(client, "_worker"):
+        client._worker.stop()
+        client._writer.seal(last=True)
+        for lock in (client._writer._segment._directory.lock, client._sender._reader.directory.lock, client._sender._lock):
+            lock.close()  # type: ignore[attr-defined]  # in a host it is always a files.Lock
+
+
+def spool(client: Telemetry) -> Path:
+    """Return the directory of a client's destination."""
+    return Path(client._spool_dir)
+
+
+def segments(directory: Path) -> list[str]:
+    """Return the names of all segments."""
+    return sorted(name for name in os.listdir(directory) if parse_name(name))
+
+
+def events(directory: Path) -> list[dict[str, Any]]:
+    """Return every line of a spool that is still to be delivered, in order."""
+    found = []
+    for name in segments(directory):
+        segment = parse_name(name)
+        assert segment is not None
+        data = (directory / name).read_bytes()[segment.offset :]
+        found += [json.loads(line) for line in data.splitlines()]
+    return found
+
+
+def numbers(found: Iterable[dict[str, Any]]) -> list[int]:
+    """Return the property `number` of events."""
+    return [event["properties"]["number"] for event in found]
+
+
+def stored(collector: RunningCollector) -> list[dict[str, Any]]:
+    """Return every event that a collector has stored, in order of arrival."""
+    from producttelemetry.collector import Query  # noqa: PLC0415  # only tests with a server
+
+    found: list[dict[str, Any]] = []
+    after = 0
+    while rows := collector.store.events(Query(after=after, limit=1000)):
+        found += [row.value for row in rows]
+        after = rows[-1].rowid
+    return found
+
+
+def assert_sound(directory: Path, cap: int | None = None) -> None:
+    """Assert that a spool keeps its invariants."""
+    assert check(str(directory), cap) == []
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 30.0) -> None:
+    """Wait for something that another process does; fail if it does not come."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true"
+        time.sleep(0.005)
+
+
+def start(*arguments: str, **options: Any) -> subprocess.Popen[str]:
+    """Start one of the programs in `tests/children.py`."""
+    command = [sys.executable, "-m", "tests.children", *arguments]
+    return subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, **options)
+
+
+def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run one of the programs in `tests/children.py` to its end."""
+    command = [sys.executable, "-m", "tests.children", *arguments]
+    return subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=False, timeout=60, **options)
