@@ -816,7 +816,7 @@ def test_fault_status(collector: RunningCollector, client: httpx.Client, status:
 @pytest.mark.parametrize(
     ("fault", "expected"),
     [
-        (Fault(status=204), (204, "text/plain; charset=utf-8", "")),
+        (Fault(status=204, body="ignored", retry_after=1), (204, None, "")),
         (Fault(status=202), (202, "text/plain; charset=utf-8", "")),
         (Fault(body="{", content_type="application/json"), (200, "application/json", "{")),
         (Fault(status=202, body="thanks"), (202, "text/plain; charset=utf-8", "thanks")),
@@ -824,14 +824,14 @@ def test_fault_status(collector: RunningCollector, client: httpx.Client, status:
     ],
 )
 def test_fault_success_that_is_none(
-    collector: RunningCollector, client: httpx.Client, fault: Fault, expected: tuple[int, str, str]
+    collector: RunningCollector, client: httpx.Client, fault: Fault, expected: tuple[int, str | None, str]
 ) -> None:
     """Any body and content type can come with any status; without them a 2xx never looks like an acknowledgement."""
     collector.faults.set(fault)
 
     answer = ingest(client, make_event())
 
-    assert expected == (answer.status_code, answer.headers["content-type"], answer.text)
+    assert expected == (answer.status_code, answer.headers.get("content-type"), answer.text)
     assert Counts() == collector.store.counts()
 
 
@@ -1201,9 +1201,7 @@ def test_a_taken_port_is_one_clear_line(collector: RunningCollector) -> None:
         pass
 
 
-@pytest.mark.parametrize(
-    ("host", "port"), [("127.0.0.1", 65536), ("127.0.0.1", -1), ("192.0.2.1", 0), ("no.such.invalid", 0), ("a..b", 0)]
-)
+@pytest.mark.parametrize(("host", "port"), [("127.0.0.1", 65536), ("127.0.0.1", -1), ("192.0.2.1", 0), ("a..b", 0)])
 def test_an_impossible_address_is_one_clear_line(host: str, port: int) -> None:
     """A port out of range, an address of another machine, a name that is none: each says what is wrong with it."""
     with pytest.raises(ListenError, match=rf"^cannot listen on {re.escape(host)} port {port}: .+$"):
