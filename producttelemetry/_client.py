@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ._consent import Consent
     from ._event import EventType
     from ._options import BeforeSend, OnExit
+    from ._sender import Drained
     from ._spool import Overflow
     from ._stats import Stats
     from ._transport import Transport
@@ -345,19 +346,34 @@ class Telemetry:
             idle = self._seen_by_timer == self._tracked
             self._seen_by_timer = self._tracked
             if idle:
-                self._writer.seal()
+                self._seal()
             return self._until_retry() if idle else min(interval, self._until_retry())
-        self._writer.seal()
-        try:
-            ended = self._sender.drain(explicit=explicit, deadline=time.monotonic() + self._options.flush_timeout)
-        except FileNotFoundError:  # there is no spool yet
-            ended = "empty"
+        ended = self._drain_disk(explicit)
         waiting = self._writer.claim_volatile()
         if waiting is not None:
             ended = self._sender.drain_volatile(waiting)
         if ended in {"empty", "stopped"}:
             return None
         return interval if ended in {"busy", "late"} else self._until_retry()
+
+    def _seal(self, *, last: bool = False) -> bool:
+        """Hand the open segment over; False if that has to wait, because of the disk or an interrupted call below us."""
+        try:
+            return self._writer.seal(last=last)
+        except OSError as error:
+            self._log.debug(f"the spool cannot be written: {error}")
+            return False
+
+    def _drain_disk(self, explicit: bool) -> Drained:
+        self._seal()
+        try:
+            deadline = time.monotonic() + self._options.flush_timeout
+            return self._sender.drain(explicit=explicit, deadline=deadline)
+        except FileNotFoundError:  # there is no spool yet
+            return "empty"
+        except OSError as error:
+            self._log.debug(f"the spool cannot be read: {error}")
+            return "late"
 
     def _until_retry(self) -> float:
         return max(self._sender.state().not_before - time.time(), 0.0)
@@ -425,7 +441,7 @@ class Telemetry:
         if self._pid != os.getpid():
             self.after_fork()
         self._state = Lifecycle.CLOSED
-        sealed = self._writer.seal(last=True)
+        sealed = self._seal(last=True)
         if self._tracked:
             self._flush_and_wait(explicit=False)
         self._worker.stop()
@@ -444,7 +460,7 @@ class Telemetry:
         sending = self._state is Lifecycle.OPEN
         if sending:
             self._state = Lifecycle.LEAVING
-        self._writer.seal(last=True)
+        self._seal(last=True)
         if not sending or not self._tracked or self._options.on_exit == "keep":
             return
         if not self._detach():
@@ -456,7 +472,7 @@ class Telemetry:
         chosen = options.on_exit == "detach" or (options.on_exit == "auto" and not self._connected)
         if not chosen or options.transport is not None or not _detach.possible() or not self._writer.disk_works:
             return False
-        if self._sender.waits() or _detach.is_sending(self._spool_dir):
+        if self._sender.waits():
             return True
         assert options.write_key is not None
         return _detach.start(_detach.Task(options.write_key, options.api_base, options.project_slug, self._spool_dir))

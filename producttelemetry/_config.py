@@ -25,6 +25,8 @@ _KEY: Final = re.compile(r"[!-~]+")
 #: Variables that continuous integration services set; a job's end kills what is still running.
 _CI_VARIABLES: Final = ("CI", "GITHUB_ACTIONS", "GITLAB_CI", "BUILDKITE", "TEAMCITY_VERSION", "TF_BUILD", "JENKINS_URL")
 _FALSE: Final = frozenset(("", "0", "false", "no", "off"))
+#: Characters of a wrong value that a message shows.
+_SHOWN: Final = 100
 
 
 class Environment(NamedTuple):
@@ -41,6 +43,10 @@ class Environment(NamedTuple):
     api_url: str | None
     do_not_track: str
     telemetry: str
+
+    def __repr__(self) -> str:
+        """Leave out what must not appear in a log or a crash report."""
+        return f"Environment(do_not_track={self.do_not_track!r}, telemetry={self.telemetry!r})"
 
 
 class ConfigFile(NamedTuple):
@@ -133,7 +139,8 @@ def read_config_files(project: Paths) -> list[ConfigFile]:
             with open(path, "rb") as file:
                 found.append(ConfigFile(path, file.read()))
         except (FileNotFoundError, NotADirectoryError):
-            continue
+            if os.path.islink(path):  # into a place that is not there now
+                found.append(ConfigFile(path, None))
         except OSError:
             found.append(ConfigFile(path, None))
     return found
@@ -154,6 +161,8 @@ def check_key(value: object, name: str) -> str:
         raise TypeError(f"{name} must be a str, not {type(value).__name__}")
     if not _KEY.fullmatch(value):
         raise ConfigurationError(f"{name} must be visible ASCII characters without spaces; the one given is not")
+    if "://" in value:  # then api_url may hold the key, and must not be shown
+        raise ConfigurationError(f"{name} must be a key, and the one given is a URL")
     return value
 
 
@@ -167,7 +176,7 @@ def check_url(value: object, name: str) -> str:
         raise TypeError(f"{name} must be a str, not {type(value).__name__}")
     try:
         parts = urlsplit(value)
-        valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
+        valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
         parts, valid = None, False
     if not valid or parts is None or parts.query or parts.fragment or not _KEY.fullmatch(value):
@@ -190,11 +199,20 @@ def check_number(value: object, name: str, least: float, *, whole: bool = False)
     if isinstance(value, bool) or not isinstance(value, kinds):
         raise TypeError(f"{name} must be {what}, not {type(value).__name__}")
     if not least <= value < sys.float_info.max:  # also refuses NaN
-        raise ConfigurationError(f"{name} must be {what} of at least {least}, not {value!r}")
+        raise ConfigurationError(f"{name} must be {what} of at least {least}, not {_shown(value)}")
     return value
 
 
 def check_choice(value: object, name: str, choices: tuple[str, ...]) -> None:
     """Raise an error that names the argument if it is none of the choices."""
     if not isinstance(value, str) or value not in choices:
-        raise ConfigurationError(f"{name} must be one of {', '.join(map(repr, choices))}, not {value!r}")
+        raise ConfigurationError(f"{name} must be one of {', '.join(map(repr, choices))}, not {_shown(value)}")
+
+
+def _shown(value: object) -> str:
+    """Return a wrong value for a message, even one that is endless or fails to print."""
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001  # the value's own code; for an int, "Exceeds the limit"
+        return f"this {type(value).__name__}"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

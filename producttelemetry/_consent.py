@@ -8,7 +8,7 @@ The sources, in the order in which they are named when several say no: the const
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, NoReturn, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -72,8 +72,19 @@ def _choice(file: ConfigFile) -> bool | None:
     if file.content is None:
         return None
     try:
-        value = json.loads(file.content)
+        value = json.loads(file.content, object_pairs_hook=_once_each, parse_constant=_no_number)
     except (ValueError, RecursionError):
         return None
     choice = value.get("telemetry", True) if isinstance(value, dict) else None
     return choice if isinstance(choice, bool) else None
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse an object with two equal names: nobody can tell which of two choices was meant."""
+    if len(pairs) != len({name for name, _ in pairs}):
+        raise ValueError("a name stands there twice")
+    return dict(pairs)
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")

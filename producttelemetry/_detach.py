@@ -62,39 +62,52 @@ def is_sending(spool: str) -> bool:
 
 
 def start(task: Task) -> bool:
-    """Start a detached sender; False if there is no way to tell it what to do."""
-    message = json.dumps({**task._asdict(), "path": [os.path.abspath(place) for place in sys.path]}).encode()
+    """Start a detached sender, unless somebody is sending already; False if there is no way to tell it what to do.
+
+    `sender.lock` is taken here and goes to the child with its descriptor: two commands that end at the same moment start
+    one sender, although the child needs a while before it can take a lock by itself.
+    """
+    path = [os.path.abspath(place) for place in sys.path]
+    message = json.dumps({**task._asdict(), "path": path}).encode()
     if len(message) > _PIPE_BYTES:
         return False
+    lock = files.Lock(os.path.join(task.spool, "sender.lock"))
+    try:
+        if lock.acquire(0.0):
+            _hand_over(message, lock)
+    finally:
+        lock.forget()  # closed and not unlocked: the child holds it now
+    return True
+
+
+def _hand_over(message: bytes, lock: files.Lock) -> None:
     reader, writer = os.pipe()
     try:
         files.append(writer, message)
         os.close(writer)
-        writer = -1
-        _spawn([sys.executable, "-I", "-c", _BOOT], reader)
+        _spawn([sys.executable, "-I", "-c", _BOOT], reader, lock)
     finally:
         os.close(reader)
-        if writer >= 0:
-            os.close(writer)
-    return True
 
 
 if sys.platform == "win32":
 
-    def _spawn(command: list[str], stdin: int) -> None:
+    def _spawn(command: list[str], stdin: int, lock: files.Lock) -> None:
         import subprocess  # noqa: PLC0415  # start-up time
 
+        lock.release()  # a lock cannot be inherited here: a second sender may start, and ends when it finds this one
         flags = subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP
         null = subprocess.DEVNULL
         subprocess.Popen(command, stdin=stdin, stdout=null, stderr=null, cwd="/", creationflags=flags)  # noqa: S603  # our own interpreter
 
 else:
 
-    def _spawn(command: list[str], stdin: int) -> None:
+    def _spawn(command: list[str], stdin: int, lock: files.Lock) -> None:
         # Not subprocess: importing it takes longer than everything else at exit, and a fork would run the host's hooks.
         null = os.open(os.devnull, os.O_RDWR)
         try:
-            actions = [(os.POSIX_SPAWN_DUP2, stdin, 0), (os.POSIX_SPAWN_DUP2, null, 1), (os.POSIX_SPAWN_DUP2, null, 2)]
+            streams = ((stdin, 0), (null, 1), (null, 2), (lock.descriptor, 3))
+            actions = [(os.POSIX_SPAWN_DUP2, ours, theirs) for ours, theirs in streams]
             os.posix_spawn(command[0], command, os.environ, file_actions=actions, setsid=True)
         finally:
             os.close(null)

@@ -41,7 +41,10 @@ def main(task: dict[str, Any]) -> None:
 
 
 def _settle_in() -> None:
-    """Let go of everything that came from the host: its pipes, its working directory."""
+    """Let go of everything that came from the host: its pipes, its working directory.
+
+    Among the descriptors is the one that has kept `sender.lock` for us until here; the loop takes the lock itself.
+    """
     if sys.platform == "win32":
         return  # Popen did it
     os.closerange(3, _DESCRIPTORS)

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from ._errors import EventRejected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
 EventType: TypeAlias = Literal["lifecycle", "usage", "error"]
 EVENT_TYPES: Final = ("lifecycle", "usage", "error")
@@ -35,11 +35,18 @@ MAX_DEPTH: Final = 32
 #: An event with more values than this is longer than `MAX_EVENT_BYTES`, so there is no need to look at the others. It
 #: also ends structures that are small but share their parts, and would unfold into billions of values.
 _MAX_VALUES: Final = MAX_EVENT_BYTES // 2
+#: Characters of text that weigh as much as one value; ends structures that share long texts.
+_CHARACTERS_PER_VALUE: Final = 16
+#: Flat properties beyond this number are looked at one by one, since they may share long texts, too.
+_MAX_UNSEEN: Final = 64
 
 _NAMES: Final = frozenset((str,))
 _FLAT: Final = frozenset((str, int, float, bool, type(None)))
-#: Longest int that every Python prints without raising ("Exceeds the limit"), in bits; its digits would not fit anyway.
+#: Longest int that every Python prints and parses without raising ("Exceeds the limit"), in bits: the sender parses
+#: what it sends, in another process perhaps, and so does the server.
 _MAX_INT_BITS: Final = 2000
+#: Properties whose JSON is no longer than this, in characters, hold no longer int.
+_MAX_INT_DIGITS: Final = 602
 
 _encode: Final = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")
@@ -77,20 +84,23 @@ class Encoder:
         Raises:
             EventRejected: an argument is of the wrong type (`invalid`), or the line is too long (`too_large`).
         """
-        _check_arguments(name, properties, event_type, timestamp)
-        now = time.time_ns()
-        moment = self._now(now) if timestamp is None else _utc(timestamp)
-        own: dict[Any, Any] = {**self._defaults, **properties} if properties is not None else self._defaults
-        text = (
-            f'{{"event_name":{_quote(name)},"event_type":"{str.__str__(event_type)}",{self._constant},'
-            f'"event_id":"{uuid7(now)}","timestamp":"{moment}","properties":'
-        )
         try:
-            if not (_FLAT.issuperset(map(type, own.values())) and _NAMES.issuperset(map(type, own))):
-                own = plain(own)
-            return _line(f"{text}{_encode(own)}}}".encode())
-        except ValueError:  # NaN or infinity, a lone surrogate (UnicodeEncodeError), an int of thousands of digits
-            return _line(f"{_well_formed(text)}{_encode(plain(own))}}}".encode())
+            _check_arguments(name, properties, event_type, timestamp)
+            now = time.time_ns()
+            moment = self._now(now) if timestamp is None else _utc(timestamp)
+            own: dict[Any, Any] = {**self._defaults, **properties} if properties is not None else self._defaults
+            text = (
+                f'{{"event_name":{_quote(name)},"event_type":"{str.__str__(event_type)}",{self._constant},'
+                f'"event_id":"{uuid7(now)}","timestamp":"{moment}","properties":'
+            )
+            try:
+                return _line(f"{text}{_encode_properties(own)}}}".encode())
+            except ValueError:  # NaN or infinity, a lone surrogate (UnicodeEncodeError), an int of thousands of digits
+                return _line(f"{_well_formed(text)}{_encode(_plain_object(own))}}}".encode())
+        except EventRejected:
+            raise
+        except Exception as error:  # the arguments' own code: keys(), a tzinfo, a mock that claims to be a datetime
+            raise EventRejected("invalid", f"the event cannot be read: {type(error).__name__}") from error
 
     def _now(self, nanoseconds: int) -> str:
         second, rest = divmod(nanoseconds, 1_000_000_000)
@@ -118,16 +128,15 @@ class Encoder:
         event = json.loads(self.event(name, properties, event_type, timestamp))
         ids = {key: event[key] for key in ("client_id", "session_id", "event_id")}
         try:
-            event = before_send(event)
+            answer = before_send(event)
         except Exception as error:
             raise EventRejected("before_send", f"before_send raised {type(error).__name__}") from error
-        if event is None:
-            raise EventRejected("before_send", "before_send returned None")
-        if not isinstance(event, dict) or not isinstance(event.get("event_name"), str):
-            raise EventRejected("before_send", "before_send must return an event with its event_name, or None")
-        if event.get("event_type") not in EVENT_TYPES or not isinstance(event.get("properties"), dict):
-            raise EventRejected("before_send", "before_send must keep event_type and properties as they may be sent")
-        return _line(_encode(plain({**event, **ids})).encode())
+        try:
+            return _line(_encode({**_answered(answer), **ids}).encode())
+        except EventRejected:
+            raise
+        except Exception as error:
+            raise EventRejected("before_send", f"before_send returned no event: {type(error).__name__}") from error
 
     def identify(self, user_id: str) -> bytes:
         """Return the line that links this client to a user.
@@ -135,15 +144,15 @@ class Encoder:
         Raises:
             EventRejected: `user_id` is not a text, or is empty.
         """
-        if not isinstance(user_id, str) or not user_id:
+        if not _is_text(user_id):
             raise EventRejected("invalid", f"user_id must be a text of at least one character, not {_kind(user_id)}")
-        return _line(_encode({"client_id": self.client_id, "user_id": _well_formed(user_id)}).encode())
+        return _line(_encode({"client_id": self.client_id, "user_id": _well_formed(str.__str__(user_id))}).encode())
 
 
 def _check_arguments(name: object, properties: object, event_type: object, timestamp: object) -> None:
-    if not isinstance(name, str) or not name:
+    if not _is_text(name):
         raise EventRejected("invalid", f"event_name must be a text of at least one character, not {_kind(name)}")
-    if not isinstance(event_type, str) or event_type not in EVENT_TYPES:
+    if not isinstance(event_type, str) or str.__str__(event_type) not in EVENT_TYPES:
         raise EventRejected("invalid", f"event_type must be one of {', '.join(EVENT_TYPES)}, not {_kind(event_type)}")
     if properties is not None and not isinstance(properties, Mapping):
         raise EventRejected("invalid", f"properties must be a dict or None, not {_kind(properties)}")
@@ -151,9 +160,14 @@ def _check_arguments(name: object, properties: object, event_type: object, times
         raise EventRejected("invalid", f"timestamp must be a datetime or None, not {_kind(timestamp)}")
 
 
+def _is_text(value: object) -> bool:
+    """Whether a value is a str of at least one character. Not `isinstance`: a mock may claim to be of any class."""
+    return issubclass(type(value), str) and str.__len__(value) > 0  # type: ignore[arg-type]  # it is a str here
+
+
 def _kind(value: object) -> str:
     """Say what was given without its content, which may be private or fail to print."""
-    return "an empty text" if isinstance(value, str) and not value else f"a {type(value).__name__}"
+    return "an empty text" if value == "" and type(value) is str else f"a {type(value).__name__}"
 
 
 def _line(data: bytes) -> bytes:
@@ -165,9 +179,48 @@ def _line(data: bytes) -> bytes:
 def _utc(timestamp: datetime) -> str:
     """Return ISO 8601 in UTC with microseconds and offset; a naive datetime means local time."""
     try:
-        return timestamp.astimezone(UTC).isoformat(timespec="microseconds")
+        return datetime.isoformat(datetime.astimezone(timestamp, UTC), timespec="microseconds")
     except (OverflowError, ValueError, OSError) as error:
         raise EventRejected("invalid", "timestamp lies outside of the years that can be written in UTC") from error
+
+
+def _encode_properties(own: dict[Any, Any]) -> str:
+    if not (_FLAT.issuperset(map(type, own.values())) and _NAMES.issuperset(map(type, own))) or len(own) > _MAX_UNSEEN:
+        return _encode(_plain_object(own))
+    text = _encode(own)
+    if len(text) > _MAX_INT_DIGITS and any(
+        type(value) is int and value.bit_length() > _MAX_INT_BITS for value in own.values()
+    ):
+        return _encode(_plain_object(own))
+    return text
+
+
+def _plain_object(value: Any) -> dict[str, Any]:
+    copy = plain(value)
+    if not isinstance(copy, dict):
+        raise EventRejected("invalid", "properties cannot be read")
+    return copy  # pyright: ignore[reportUnknownVariableType]  # what `plain` gives
+
+
+def _answered(event: Any) -> dict[str, Any]:
+    """Return what `before_send` has returned as plain values.
+
+    Raises:
+        EventRejected: it is None, or not an event that may be sent.
+    """
+    if event is None:
+        raise EventRejected("before_send", "before_send returned None")
+    given: dict[str, Any] = event if isinstance(event, dict) else {}
+    if not isinstance(given.get("properties"), dict):
+        raise EventRejected("before_send", "before_send must return an event with its properties, or None")
+    # The properties on their own, so that they may be nested as deeply as without before_send.
+    answer = _plain_object({**given, "properties": None, "timestamp": None})
+    if not _is_text(answer.get("event_name")) or answer.get("event_type") not in EVENT_TYPES:
+        raise EventRejected("before_send", "before_send must keep event_name and event_type as they may be sent")
+    moment: Any = given.get("timestamp")
+    if not isinstance(moment, datetime):
+        moment = datetime.fromisoformat(moment)
+    return {**answer, "timestamp": _utc(moment), "properties": _plain_object(given["properties"])}
 
 
 def uuid7(nanoseconds: int) -> str:
@@ -211,7 +264,7 @@ def plain(value: Any) -> Any:
     `str()` fails become a marker. Iterators are not consumed.
 
     Raises:
-        EventRejected: more values than an event can hold.
+        EventRejected: more values or longer texts than an event can hold.
     """
     return _Copy().value(value, 0)
 
@@ -228,13 +281,15 @@ class _Copy:
     def value(self, value: Any, depth: int) -> Any:
         self._left -= 1
         if self._left < 0:
-            raise EventRejected("too_large", f"an event has over {_MAX_VALUES} values")
+            raise EventRejected("too_large", f"an event has by far more than the {MAX_EVENT_BYTES} bytes allowed")
         kind = type(value)
         if value is None or kind is bool:
             return value
         try:
-            if issubclass(kind, (str, int, float)) and not issubclass(kind, Enum):
-                return _scalar(value)
+            if issubclass(kind, str) and not issubclass(kind, Enum):
+                return self._text(value)
+            if issubclass(kind, (int, float)) and not issubclass(kind, Enum):
+                return _number_of(value)
             items = _items(value)
             return self._container(value, items, depth) if items is not None else self._converted(value, depth)
         except EventRejected:
@@ -256,33 +311,36 @@ class _Copy:
             self._path.discard(id(value))
 
     def _key(self, key: object) -> str:
-        text = self._converted(key, MAX_DEPTH) if isinstance(key, Enum) else key
-        if not isinstance(text, str):
-            try:
-                text = str(text)
-            except Exception:  # noqa: BLE001  # the key's own code
-                text = f"<unprintable {type(key).__name__}>"
-        return _well_formed(str.__str__(text))
+        if issubclass(type(key), str):
+            return self._text(key)
+        try:
+            return self._text(str(key))
+        except Exception:  # noqa: BLE001  # the key's own code
+            return f"<unprintable {type(key).__name__}>"
+
+    def _text(self, text: Any) -> str:
+        """Return a str of exactly that type, without calling what a subclass may have overridden."""
+        exact = str.__str__(text)
+        self._left -= len(exact) // _CHARACTERS_PER_VALUE
+        return _well_formed(exact)
 
     def _converted(self, value: Any, depth: int) -> Any:
         if isinstance(value, Enum):
             return self.value(value.value, depth)
         if isinstance(value, (datetime, date, clock_time)):
-            return value.isoformat()
+            return self._text(value.isoformat())
         if isinstance(value, timedelta):
-            return value.total_seconds()
+            return timedelta.total_seconds(value)
         if isinstance(value, (bytes, bytearray, memoryview)):
-            return binascii.b2a_base64(value, newline=False).decode()
+            return self._text(binascii.b2a_base64(value, newline=False).decode())
         decimal = sys.modules.get("decimal")  # who has not imported it cannot hold one
-        if decimal is not None and isinstance(value, decimal.Decimal):
-            return _number(value)
-        return _well_formed(str.__str__(str(value)))
+        if decimal is not None and issubclass(type(value), decimal.Decimal):
+            return _decimal(value)
+        return self._text(str(value))
 
 
-def _scalar(value: str | float) -> str | float | None:
-    """Return a str, int or float of exactly that type, without calling what a subclass may have overridden."""
-    if isinstance(value, str):
-        return _well_formed(str.__str__(value))
+def _number_of(value: float) -> float | str | None:
+    """Return an int or float of exactly that type, without calling what a subclass may have overridden."""
     if isinstance(value, int):
         number = int.__pos__(value)
         return number if number.bit_length() <= _MAX_INT_BITS else f"<int of {number.bit_length()} bits>"
@@ -293,7 +351,7 @@ def _finite(value: float) -> float | None:
     return value if value - value == 0.0 else None
 
 
-def _number(value: Any) -> int | float | str | None:
+def _decimal(value: Any) -> float | str | None:
     """Return a Decimal as a number; as a text where neither int nor float can hold it."""
     if not value.is_finite():
         return None
@@ -309,7 +367,7 @@ def _items(value: Any) -> list[Any] | dict[Any, Any] | None:
         return dict(value)
     if isinstance(value, (list, tuple, set, frozenset)):
         return list(value)
-    fields: Iterable[str] | None = getattr(type(value), "__dataclass_fields__", None)
-    if fields is not None and not isinstance(value, type):
-        return {field: getattr(value, field) for field in fields}
+    dataclasses = sys.modules.get("dataclasses")  # who has not imported it cannot hold one
+    if dataclasses is not None and hasattr(type(value), "__dataclass_fields__"):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     return None

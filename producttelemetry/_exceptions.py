@@ -11,6 +11,8 @@ STACK_BYTES: Final = 16 * 1024
 MESSAGE_BYTES: Final = 4 * 1024
 
 _CUT: Final = "\n… cut …\n"
+#: Not in `alice2`, `alice.bak` or `alice-old`; but in `alice.` at the end of a sentence.
+_NAME_ENDS: Final = r"(?![.-]*\w)"
 
 
 def describe(exception: BaseException, home: str, user: str) -> dict[str, Any]:
@@ -44,9 +46,9 @@ def describe_message(message: str, home: str, user: str) -> str:
 def scrub(text: str, home: str, user: str) -> str:
     """Replace the home directory and, in paths, the user's name by `~`."""
     if home and home.strip("/\\"):
-        text = re.sub(re.escape(home.rstrip("/\\")) + r"(?![\w.-])", "~", text)
+        text = re.sub(re.escape(home.rstrip("/\\")) + _NAME_ENDS, "~", text)
     if user:
-        text = re.sub(r"(?<=[/\\])" + re.escape(user) + r"(?![\w.-])", "~", text)
+        text = re.sub(r"(?<=[/\\])" + re.escape(user) + _NAME_ENDS, "~", text)
     return text
 
 

@@ -319,6 +319,11 @@ class Lock:
         here = os.fstat(self._descriptor)
         return (there.st_ino, there.st_dev) == (here.st_ino, here.st_dev)
 
+    @property
+    def descriptor(self) -> int:
+        """The open file, for a child process that is to inherit the lock; -1 if there is none."""
+        return self._descriptor
+
     def release(self) -> None:
         """Give the lock back; nothing happens if it is not held."""
         if self.held:

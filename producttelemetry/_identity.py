@@ -56,10 +56,14 @@ def client_id(project: Paths) -> str:
 
 
 def erased_ids(project: Paths) -> list[bytes]:
-    """Return the client ids that must never be sent again."""
+    """Return the client ids that must never be sent again.
+
+    Raises:
+        OSError: there may be some, and nobody can tell; nothing may be sent then.
+    """
     try:
         return _UUID_LINES.findall(files.read(_erased(project)))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 from . import _config
-from ._errors import ConfigurationError
+from ._errors import ConfigurationError, EventRejected
 from ._event import plain
 
 if TYPE_CHECKING:
@@ -22,6 +22,11 @@ BeforeSend: TypeAlias = "Callable[[dict[str, Any]], dict[str, Any] | None]"
 
 ON_EXIT: Final = ("auto", "detach", "wait", "keep")
 OVERFLOW: Final = ("drop_oldest", "drop_newest")
+
+#: A wait of ten years, in seconds, is as good as any longer one; beyond 292 the operating system's clocks overflow.
+_LONGEST: Final = 10 * 365 * 86400.0
+#: No disk holds a longer queue; its length stands in file names, which have room for 18 digits.
+_MOST_EVENTS: Final = 10**12
 
 
 class Options(NamedTuple):
@@ -51,6 +56,10 @@ class Options(NamedTuple):
     fsync: bool
     transport: httpx.BaseTransport | None
 
+    def __repr__(self) -> str:
+        """Leave out what must not appear in a log or a crash report."""
+        return f"Options(project_slug={self.project_slug!r}, disabled={self.disabled!r})"
+
 
 def check(arguments: Mapping[str, Any], environment: _config.Environment) -> Options:
     """Return the options for the constructor's arguments.
@@ -75,6 +84,9 @@ def check(arguments: Mapping[str, Any], environment: _config.Environment) -> Opt
         "write_key": write_key,
         "api_base": api_base,
         "problem": problem,
+        "flush_interval": min(arguments["flush_interval"], _LONGEST),
+        "flush_timeout": min(arguments["flush_timeout"], _LONGEST),
+        "max_queue_size": min(arguments["max_queue_size"], _MOST_EVENTS),
         "before_send": _check_before_send(arguments["before_send"]),
         "default_properties": _check_properties(arguments["default_properties"]),
         "transport": _check_transport(arguments["transport"]),
@@ -107,9 +119,16 @@ def _check_before_send(value: object) -> object:
 
 
 def _check_properties(value: object) -> dict[str, Any]:
+    kind = type(value).__name__
     if value is not None and not isinstance(value, Mapping):
-        raise TypeError(f"default_properties must be a mapping, not {type(value).__name__}")
-    return {} if value is None else plain(value)  # type: ignore[no-any-return]  # a mapping gives a dict
+        raise TypeError(f"default_properties must be a mapping, not {kind}")
+    try:
+        properties: Any = {} if value is None else plain(value)
+    except EventRejected as error:
+        raise ConfigurationError("default_properties must leave room for an event's own; those given do not") from error
+    if type(properties) is not dict:
+        raise ConfigurationError(f"default_properties must be a mapping that can be read; this {kind} cannot")
+    return properties
 
 
 def _check_transport(value: object) -> object:

@@ -30,8 +30,12 @@ def discard(client: Telemetry) -> None:
     _process.move_out(client)
     if hasattr(client, "_worker"):
         client._worker.stop()
-        client._writer.seal(last=True)
-        for lock in (client._writer._segment._directory.lock, client._sender._reader.directory.lock, client._sender._lock):
+        client._seal(last=True)
+        for lock in (
+            client._writer._segment._directory.lock,
+            client._sender._reader.directory.lock,
+            client._sender._lock,
+        ):
             lock.close()  # type: ignore[attr-defined]  # in a host it is always a files.Lock
 
 

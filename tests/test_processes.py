@@ -93,7 +93,9 @@ def test_the_queue_never_holds_more_than_its_cap(telemetry: Callable[..., Teleme
                 lines = max(lines, sum(_lines(directory, segment) for segment in segments))
             assert largest <= cap
             assert lines <= cap
-            time.sleep(0.002)  # not for synchronisation: a looker that holds the lock all the time leaves none to look at
+            time.sleep(
+                0.002
+            )  # not for synchronisation: a looker that holds the lock all the time leaves none to look at
     assert 4800 == sum(output.result()[0].count("\n") for output in outputs)
     assert cap * 0.9 < largest <= cap, "the test has not filled the queue"
     looker.track("test.event", {"number": -2})
@@ -132,7 +134,9 @@ def test_a_sigterm_handler_that_shuts_down_ends_the_process_in_time(
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = harness.NO_SERVER if server == "refuses" else f"http://127.0.0.1:{silent.getsockname()[1]}"
         arguments = {"flush_timeout": 1.0, "flush_at": 500, "max_queue_size": 100_000}
-        child = harness.start("sigterm", settings(url=url, ready_after=2000, arguments=arguments), stderr=subprocess.PIPE)
+        child = harness.start(
+            "sigterm", settings(url=url, ready_after=2000, arguments=arguments), stderr=subprocess.PIPE
+        )
         with child:
             assert child.stdout is not None
             assert child.stderr is not None

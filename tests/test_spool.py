@@ -286,7 +286,9 @@ def test_a_promise_that_nobody_can_keep_is_counted(make: Make, place: Path, read
     writer.seal()
     name = harness.segments(place)[0]
     (place / name).write_bytes((line(0) + line(1) + line(2))[:-3])
-    assert [f"{name}: holds 2 events (invariant 3)", f"{name}: the last line is torn (invariant 2)"] == check(str(place))
+    assert [f"{name}: holds 2 events (invariant 3)", f"{name}: the last line is torn (invariant 2)"] == check(
+        str(place)
+    )
     claim = reader.claim()
     assert claim is not None
     claim.acknowledge(2, delivered=2)

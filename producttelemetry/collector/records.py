@@ -1,0 +1,100 @@
+"""The values that go into the store and come out of it."""
+
+import json
+from dataclasses import dataclass
+from typing import Any, Final
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One event of a batch that was not stored: its place in the batch, and why."""
+
+    index: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of a batch.
+
+    Attributes:
+        accepted: events that are stored now, those that had been stored before included.
+        errors: the others, in the order of the batch.
+    """
+
+    accepted: int
+    errors: tuple[Refusal, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Which events to list; `None` means any.
+
+    Attributes:
+        name: the exact `event_name`.
+        event_type: `lifecycle`, `usage` or `error`.
+        client_id: the UUID, in either case.
+        after: list only events with a greater rowid.
+        limit: at most that many; `None` for all.
+    """
+
+    name: str | None = None
+    event_type: str | None = None
+    client_id: str | None = None
+    after: int = 0
+    limit: int | None = None
+
+
+#: Every event.
+EVERYTHING: Final = Query()
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """An accepted event: its place in the order of arrival, when it came (epoch seconds), and its JSON text."""
+
+    rowid: int
+    received_at: float
+    text: str
+
+    @property
+    def value(self) -> dict[str, Any]:
+        """The event as an object, parsed anew at each call."""
+        parsed: dict[str, Any] = json.loads(self.text)
+        return parsed
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedEvent:
+    """A refused event: when it came (epoch seconds), the JSON text of what came, and what was wrong with it."""
+
+    rowid: int
+    received_at: float
+    text: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What happened since the store was made or reset.
+
+    Attributes:
+        accepted: different events taken in, those erased later included.
+        duplicates: arrivals of an event that was there already.
+        rejected: events refused as invalid.
+        identified: different pairs of client and user.
+        deletions: erasure requests.
+        erased: events removed by erasure requests.
+    """
+
+    accepted: int = 0
+    duplicates: int = 0
+    rejected: int = 0
+    identified: int = 0
+    deletions: int = 0
+    erased: int = 0
+
+    @property
+    def stored(self) -> int:
+        """Events that are in the store now."""
+        return self.accepted - self.erased
