@@ -1,7 +1,7 @@
 """`Telemetry`: the life of a client in one process, and the only place that guards the host against exceptions.
 
-Guarantees: nothing but a wrong constructor argument raises into the host; nothing is created, imported or started before
-the first event; a method can be called from any thread, signal handler or finaliser, after a fork and after shutdown.
+Guarantees: nothing but a wrong constructor argument raises into the host; nothing is created or started before the
+first event; a method can be called from any thread, signal handler or finaliser, after a fork and after shutdown.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 from . import _config, _detach, _event, _identity, _options, _process
 from . import _files as files
@@ -73,8 +73,8 @@ class Telemetry:
         overflow: what gives way when the queue is full: `drop_oldest` or `drop_newest`.
         before_send: gets each event as a dict before it is stored, and returns it, changed or not, or None to drop it.
         default_properties: merged under the properties of every event.
-        fsync: True makes `track()` return once the event is on stable storage; without it an event survives the death of
-            every process, but not a power cut.
+        fsync: True makes `track()` return once the event is on stable storage; without it an event survives the death
+            of every process, but not a power cut.
         transport: an httpx transport of your own, for proxies, private CAs or mTLS.
 
     Raises:
@@ -84,7 +84,7 @@ class Telemetry:
     `{"telemetry": false}` in the project's `config.json`.
     """
 
-    def __init__(  # noqa: PLR0913  # the given signature
+    def __init__(  # noqa: PLR0913, PLR0917  # the given signature
         self,
         write_key: str | None = None,
         api_url: str | None = None,
@@ -357,7 +357,7 @@ class Telemetry:
         return interval if ended in {"busy", "late"} else self._until_retry()
 
     def _seal(self, *, last: bool = False) -> bool:
-        """Hand the open segment over; False if that has to wait, because of the disk or an interrupted call below us."""
+        """Hand the open segment over; False if that has to wait, for the disk or an interrupted call below us."""
         try:
             return self._writer.seal(last=last)
         except OSError as error:

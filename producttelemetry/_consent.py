@@ -1,8 +1,8 @@
 """May this project collect and send? One pure function, used by client, sender and commands alike.
 
-Any opt-out wins over everything. What nobody can understand counts as an opt-out: who wrote it wanted to change something.
-The sources, in the order in which they are named when several say no: the constructor's `disabled`, `DO_NOT_TRACK`
-(https://donottrack.sh), `OPS_TELEMETRY`, `config.json`.
+Any opt-out wins over everything. What nobody can understand counts as an opt-out: who wrote it wanted to change
+something. The sources, in the order in which they are named when several say no: the constructor's `disabled`,
+`DO_NOT_TRACK` (https://donottrack.sh), `OPS_TELEMETRY`, `config.json`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ class Consent(NamedTuple):
     problem: str | None = None
 
 
-def resolve(disabled: bool, environment: Environment, config_files: Iterable[ConfigFile]) -> Consent:
+def resolve(  # noqa: PLR0911  # one return for each source
+    disabled: bool, environment: Environment, config_files: Iterable[ConfigFile]
+) -> Consent:
     """Return the effective consent.
 
     Args:

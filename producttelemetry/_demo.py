@@ -1,8 +1,8 @@
 """`producttelemetry demo`: three processes, one of them killed, no server; then a server; then the comparison.
 
-Everything is real: processes, `SIGKILL`, sockets, the collector. Every writer says over a pipe which event `track()` has
-just accepted; the kill falls somewhere between or inside two of those. What the collector holds in the end is compared
-with what the writers were told.
+Everything is real: processes, `SIGKILL`, sockets, the collector. Every writer says over a pipe which event `track()`
+has just accepted; the kill falls somewhere between or inside two of those. What the collector holds in the end is
+compared with what the writers were told.
 
 This module is also the program that the writers and the sender run: `python -m producttelemetry._demo`.
 """
@@ -24,7 +24,7 @@ import httpx
 from ._client import Telemetry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from ._stats import Stats
 
@@ -35,8 +35,6 @@ VICTIM: Final = 1
 KILLED_AFTER: Final = 150
 #: Seconds between two events of a writer: a program at work, so that the kill falls into the middle of it.
 _PACE: Final = 0.001
-#: Seconds that the collector may take to start.
-_START: Final = 30.0
 
 
 class Row(NamedTuple):
@@ -115,7 +113,7 @@ def _ask(environment: dict[str, str], what: str) -> int:
 
 
 @contextlib.contextmanager
-def _collector(environment: dict[str, str], port: int) -> Iterator[str]:
+def _collector(environment: dict[str, str], port: int) -> Generator[str]:
     """Run the collector as the command does, until the block ends."""
     command = [sys.executable, "-m", "producttelemetry", "collector", "--port", str(port)]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603  # ourselves

@@ -2,9 +2,9 @@
 
 Guarantees: the host's exit takes the time of one `posix_spawn`. The child has a session of its own, the null device for
 its three standard streams and no other descriptor of the host, so a pipe that the host wrote to ends with the host. The
-write key comes over a pipe, never in argv. At most one per queue (`sender.lock`), none during back-off; it reads consent
-before every request, lingers while commands follow each other, ends within a minute whatever the server does, and
-starts nothing itself.
+write key comes over a pipe, never in argv. At most one per queue (`sender.lock`), none during back-off; it reads
+consent before every request, lingers while commands follow each other, ends within a minute whatever the server does,
+and starts nothing itself.
 
 This module runs in the host and imports next to nothing; what the child runs is `_detached`.
 """
@@ -64,8 +64,8 @@ def is_sending(spool: str) -> bool:
 def start(task: Task) -> bool:
     """Start a detached sender, unless somebody is sending already; False if there is no way to tell it what to do.
 
-    `sender.lock` is taken here and goes to the child with its descriptor: two commands that end at the same moment start
-    one sender, although the child needs a while before it can take a lock by itself.
+    `sender.lock` is taken here and goes to the child with its descriptor: two commands that end at the same moment
+    start one sender, although the child needs a while before it can take a lock by itself.
     """
     path = [os.path.abspath(place) for place in sys.path]
     message = json.dumps({**task._asdict(), "path": path}).encode()

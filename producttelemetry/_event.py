@@ -96,7 +96,7 @@ class Encoder:
             try:
                 return _line(f"{text}{_encode_properties(own)}}}".encode())
             except ValueError:  # NaN or infinity, a lone surrogate (UnicodeEncodeError), an int of thousands of digits
-                return _line(f"{_well_formed(text)}{_encode(_plain_object(own))}}}".encode())
+                return _line(f"{well_formed(text)}{_encode(_plain_object(own))}}}".encode())
         except EventRejected:
             raise
         except Exception as error:  # the arguments' own code: keys(), a tzinfo, a mock that claims to be a datetime
@@ -146,7 +146,7 @@ class Encoder:
         """
         if not _is_text(user_id):
             raise EventRejected("invalid", f"user_id must be a text of at least one character, not {_kind(user_id)}")
-        return _line(_encode({"client_id": self.client_id, "user_id": _well_formed(str.__str__(user_id))}).encode())
+        return _line(_encode({"client_id": self.client_id, "user_id": well_formed(str.__str__(user_id))}).encode())
 
 
 def _check_arguments(name: object, properties: object, event_type: object, timestamp: object) -> None:
@@ -243,7 +243,7 @@ def _variant(digit: str) -> str:
     return "89ab"[int(digit, 16) & 3]
 
 
-def _well_formed(text: str) -> str:
+def well_formed(text: str) -> str:
     """Replace lone surrogates by U+FFFD; a pair of them is the character it stands for."""
     try:
         text.encode()
@@ -322,7 +322,7 @@ class _Copy:
         """Return a str of exactly that type, without calling what a subclass may have overridden."""
         exact = str.__str__(text)
         self._left -= len(exact) // _CHARACTERS_PER_VALUE
-        return _well_formed(exact)
+        return well_formed(exact)
 
     def _converted(self, value: Any, depth: int) -> Any:
         if isinstance(value, Enum):

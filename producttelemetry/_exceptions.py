@@ -6,6 +6,8 @@ import re
 import traceback
 from typing import Any, Final
 
+from ._event import well_formed
+
 #: Longest stack trace and message, in bytes of UTF-8.
 STACK_BYTES: Final = 16 * 1024
 MESSAGE_BYTES: Final = 4 * 1024
@@ -53,17 +55,15 @@ def scrub(text: str, home: str, user: str) -> str:
 
 
 def _head(text: str) -> str:
-    data = text.encode("utf-8", "replace")
-    return (
-        text
-        if len(data) <= MESSAGE_BYTES
-        else data[: MESSAGE_BYTES - len("…".encode())].decode("utf-8", "ignore") + "…"
-    )
+    data = well_formed(text).encode()
+    if len(data) <= MESSAGE_BYTES:
+        return data.decode()
+    return data[: MESSAGE_BYTES - len("…".encode())].decode("utf-8", "ignore") + "…"
 
 
 def _head_and_tail(text: str) -> str:
-    data = text.encode("utf-8", "replace")
+    data = well_formed(text).encode()
     if len(data) <= STACK_BYTES:
-        return text
+        return data.decode()
     half = (STACK_BYTES - len(_CUT.encode())) // 2
     return data[:half].decode("utf-8", "ignore") + _CUT + data[-half:].decode("utf-8", "ignore")

@@ -6,12 +6,12 @@ Guarantees to the modules above:
   never followed.
 - `append` is one `write` call of the whole buffer on an append-only descriptor. It says how much the kernel took.
 - `rename` never replaces an existing file unless the caller says `replace`: names carry the state of the spool.
-- A lock belongs to the open file description (flock): the kernel drops it when the last copy is closed, that is when the
-  process dies. Two descriptors of one process exclude each other like two processes do. `unlock` is explicit because a
-  forked child may hold a copy, and closing one of two copies releases nothing.
+- A lock belongs to the open file description (flock): the kernel drops it when the last copy is closed, that is when
+  the process dies. Two descriptors of one process exclude each other like two processes do. `unlock` is explicit
+  because a forked child may hold a copy, and closing one of two copies releases nothing.
 
-Every function raises `OSError` as the kernel gives it. All are called as `files.name(...)`, so that a test can enumerate
-and replace them.
+Every function raises `OSError` as the kernel gives it. All are called as `files.name(...)`, so that a test can
+enumerate and replace them.
 """
 
 from __future__ import annotations
@@ -218,8 +218,9 @@ def write_new(path: str, data: bytes, *, durable: bool = False) -> None:
 def overwrite(path: str, data: bytes, *, durable: bool = False) -> None:
     """Write a small file in place, in one `write`, padded with spaces so that nothing of the old content is left.
 
-    Within one block of the disk this is as atomic as `replace`, and costs a twentieth on ext4, which flushes the data of
-    a file that is renamed over another (measured: 170 against 8 microseconds). It needs no room on a full disk either.
+    Within one block of the disk this is as atomic as `replace`, and costs a twentieth on ext4, which flushes the data
+    of a file that is renamed over another (measured: 170 against 8 microseconds). It needs no room on a full disk
+    either.
     """
     descriptor = open_lock(path)
     try:
@@ -252,8 +253,8 @@ class Lock:
     Who takes the lock leaves a token in the file. It tells those who wait a busy lock, which changes hands, from one
     whose holder was stopped: for the first it is right to wait, for the second it is not, and above all not twice.
 
-    The object belongs to one thread at a time. `held` stays True between a successful `acquire` and `release`, so that a
-    caller that was thrown out by a signal handler's exception can see what it has to give back.
+    The object belongs to one thread at a time. `held` stays True between a successful `acquire` and `release`, so
+    that a caller that was thrown out by a signal handler's exception can see what it has to give back.
     """
 
     __slots__ = ("_descriptor", "_stopped", "held", "path")

@@ -1,7 +1,7 @@
 """The client id: one UUID per project, made by whichever of its processes comes first, replaced by an erasure.
 
-Guarantees: processes that start at the same moment agree on one id; an erasure that was cut short is noted beside the id,
-so that no line with an erased id is ever put on the wire.
+Guarantees: processes that start at the same moment agree on one id; an erasure that was cut short is noted beside the
+    id, so that no line with an erased id is ever put on the wire.
 """
 
 from __future__ import annotations

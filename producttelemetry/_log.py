@@ -1,8 +1,8 @@
 """The logger `producttelemetry`: silent unless the host configures it, and never chatty.
 
-Guarantees: importing the package does not import `logging` (it costs more than the rest of the package); a message of one
-kind appears once a minute, or once per process; a host that routes its log records into `track()` gets no loop, because
-the time of a message is noted before it is handed out.
+Guarantees: importing the package does not import `logging` (it costs more than the rest of the package); a message of
+    one kind appears once a minute, or once per process; a host that routes its log records into `track()` gets no
+    loop, because the time of a message is noted before it is handed out.
 """
 
 from __future__ import annotations

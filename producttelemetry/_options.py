@@ -79,7 +79,7 @@ def check(arguments: Mapping[str, Any], environment: _config.Environment) -> Opt
     _config.check_choice(arguments["overflow"], "overflow", OVERFLOW)
     _config.check_slug(arguments["project_slug"])
     write_key, api_base, problem = _destination(arguments, environment)
-    checked = {
+    checked: dict[str, Any] = {
         **arguments,
         "write_key": write_key,
         "api_base": api_base,

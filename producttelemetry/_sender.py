@@ -88,7 +88,7 @@ class Sender:
         log: where failures are told.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  # what a loop in three surroundings has to be told
         self,
         directory: Directory,
         lock: SenderLock,
@@ -202,7 +202,7 @@ class Sender:
                 transport.close()
 
     def drain_volatile(self, claim: Claimed) -> Drained:
-        """Send events that wait in memory because the disk does not work. Nobody else can see them: no lock is needed."""
+        """Send events that wait in memory because the disk does not work. Nobody else sees them: no lock is needed."""
         if self.waits():
             claim.release()
             return "waiting"
@@ -251,7 +251,7 @@ class Sender:
         return outcome
 
     def _settle(self, claim: Claimed, fates: Sequence[_batch.Fate]) -> None:
-        """Take the leading events out of the queue, whose fate is certain; refused ones go to `rejected.jsonl` first."""
+        """Take the leading events out of the queue, their fate being certain; refused ones go to a file first."""
         if not fates:
             return
         refused = [(line, fate) for line, fate in zip(claim.lines, fates, strict=False) if not fate.delivered]

@@ -1,15 +1,16 @@
 """The only user of `httpx`: one request → one `Outcome`. Never raises for anything a network or a server can do.
 
 Guarantees: the write key goes to the configured host only, because redirects are not followed; a reply is read up to a
-bound in size and time; a broken proxy or CA variable is treated as being offline; httpx's own loggers stay silent for our
-requests and stay as they are for the host's.
+bound in size and time; a broken proxy or CA variable is treated as being offline; httpx's own loggers stay silent for
+our requests and stay as they are for the host's.
 
-Importing httpx takes longer than everything else in this package, so the sender imports this module when it has something
-to send.
+Importing httpx takes longer than everything else in this package, so the sender imports this module when it has
+something to send.
 """
 
 from __future__ import annotations
 
+import contextlib
 import email.utils
 import hashlib
 import json
@@ -123,17 +124,15 @@ class Transport:
         timeout = httpx.Timeout(min(READ_TIMEOUT, left), connect=min(CONNECT_TIMEOUT, left))
         with _silence:
             try:
-                return self._exchange(method, path, body, headers, timeout, deadline)
+                if self._client is None:
+                    self._client = httpx.Client(transport=self._custom, headers=self._headers, follow_redirects=False)
+                request = self._client.build_request(
+                    method, self._base + path, content=body, headers=headers, timeout=timeout
+                )
+                with contextlib.closing(self._client.send(request, stream=True)) as response:
+                    return _outcome(response, _read(response, deadline))
             except Exception as error:  # noqa: BLE001  # not only httpx.HTTPError: bad proxy or CA variables, a custom transport
                 return Outcome("unavailable", f"{type(error).__name__}: {error}"[:MESSAGE_CHARACTERS])
-
-    def _exchange(
-        self, method: str, path: str, body: bytes, headers: dict[str, str], timeout: httpx.Timeout, deadline: float
-    ) -> Outcome:
-        if self._client is None:
-            self._client = httpx.Client(transport=self._custom, headers=self._headers, follow_redirects=False)
-        with self._client.stream(method, self._base + path, content=body, headers=headers, timeout=timeout) as response:
-            return _outcome(response, _read(response, deadline))
 
 
 def _read(response: httpx.Response, deadline: float) -> bytes:

@@ -7,6 +7,7 @@ Ctrl-C ends a command quietly.
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 from typing import TYPE_CHECKING, Final
@@ -94,7 +95,7 @@ def _collector(arguments: argparse.Namespace) -> int:
 
 def _demo(_: argparse.Namespace) -> int:
     try:
-        from . import collector  # noqa: F401, PLC0415  # an extra that need not be installed
+        importlib.import_module(".collector", __package__)  # an extra that need not be installed
     except ImportError as error:
         return _fail(str(error))
     from . import _demo  # noqa: PLC0415  # httpx, for this command only

@@ -22,8 +22,8 @@ def report(text: object) -> None:
 
 def make(settings: dict[str, Any]) -> Telemetry:
     """Make a client from a test's settings; `key` and `url` have short names because every test gives them."""
-    arguments = dict(settings.get("arguments", {}))
-    return Telemetry(settings.get("key", "key"), settings["url"], **{"on_exit": "keep", **arguments})
+    arguments: dict[str, Any] = {"on_exit": "keep", **settings.get("arguments", {})}
+    return Telemetry(settings.get("key", "key"), settings["url"], **arguments)
 
 
 def ids_of(client: Telemetry) -> list[str]:

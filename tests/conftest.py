@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -44,8 +44,9 @@ def telemetry() -> Iterator[Callable[..., Telemetry]]:
     """Make clients that leave no thread, handler or descriptor behind; without a server they are offline."""
     made: list[Telemetry] = []
 
-    def make(api_url: str = harness.NO_SERVER, write_key: str = "key", **arguments: object) -> Telemetry:
-        made.append(Telemetry(write_key, api_url, **{"on_exit": "keep", **arguments}))  # type: ignore[arg-type]  # tests pass wrong ones, too
+    def make(api_url: str = harness.NO_SERVER, write_key: str = "key", **arguments: Any) -> Telemetry:
+        options: dict[str, Any] = {"on_exit": "keep", **arguments}
+        made.append(Telemetry(write_key, api_url, **options))
         return made[-1]
 
     yield make

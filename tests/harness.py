@@ -51,7 +51,7 @@ def segments(directory: Path) -> list[str]:
 
 def events(directory: Path) -> list[dict[str, Any]]:
     """Return every line of a spool that is still to be delivered, in order."""
-    found = []
+    found: list[dict[str, Any]] = []
     for name in segments(directory):
         segment = parse_name(name)
         assert segment is not None

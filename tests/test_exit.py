@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from producttelemetry._detached import LINGER
 from tests import harness
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable
 
     from producttelemetry import Telemetry

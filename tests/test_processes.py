@@ -51,7 +51,7 @@ def test_every_accepted_event_arrives_although_one_of_eight_processes_is_killed(
     for number, child in enumerate(children):
         with child:
             assert child.stdout is not None
-            ids = []
+            ids: list[str] = []
             for line in child.stdout:
                 ids.append(line.strip())
                 if number == 0 and len(ids) == killed_after:
@@ -165,7 +165,7 @@ def test_a_forked_child_writes_its_own_segment(telemetry: Callable[..., Telemetr
 
 
 def test_a_child_that_lives_on_does_not_keep_its_killed_parents_segment(telemetry: Callable[..., Telemetry]) -> None:
-    """The lock of an inherited descriptor is let go at the fork: the parent's events can be sent while the child lives."""
+    """An inherited lock is let go at the fork: the parent's events can be sent while the child lives."""
     client = telemetry()
     ready, to_us = os.pipe()
     until, ours = os.pipe()

@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -41,7 +41,7 @@ def statuses(collector: RunningCollector) -> list[tuple[str, int | None, int | N
 def quiet(telemetry: Make) -> Make:
     """Make clients that flush only when they are asked to."""
 
-    def make(url: str, **arguments: object) -> Telemetry:
+    def make(url: str, **arguments: Any) -> Telemetry:
         return telemetry(url, **{"flush_at": 10**6, "max_queue_size": 10_000, **arguments})
 
     return make
@@ -119,7 +119,7 @@ def test_what_the_server_did_not_take_stays(fault: Fault, said: str, quiet: Make
 
 
 def test_an_answer_that_gets_lost_makes_an_identical_resend(quiet: Make, collector: RunningCollector) -> None:
-    """The server stored the batch and the connection broke: same bytes, same key, and the store drops the duplicates."""
+    """The server stored the batch and the connection broke: same bytes, same key, dropped there as duplicates."""
     collector.faults.set(Fault(drop="after", remaining=1))
     client = quiet(collector.url)
     track(client, 3)
@@ -235,7 +235,7 @@ def test_the_interval_and_the_count_trigger_a_flush(telemetry: Make, collector: 
     harness.wait_until(lambda: by_time.stats().pending == 0)
 
 
-def test_an_opt_out_stops_a_running_client(quiet: Make, collector: RunningCollector, home: object) -> None:
+def test_an_opt_out_stops_a_running_client(quiet: Make, collector: RunningCollector) -> None:
     """Consent is read before every request: after the choice nothing is sent, and nothing is stored any more."""
     client = quiet(collector.url)
     track(client, 3)
@@ -302,7 +302,7 @@ def test_a_sender_killed_after_the_answer_sends_the_same_again(quiet: Make, coll
     if child == 0:
         from producttelemetry._spool import Claim  # noqa: PLC0415  # patched in the child only
 
-        Claim.acknowledge = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[method-assign,assignment]
+        Claim.acknowledge = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[method-assign]
         client.flush()
         os._exit(1)
     assert -signal.SIGKILL == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

@@ -14,11 +14,11 @@ from producttelemetry import _files as files
 from producttelemetry._errors import ClaimLost, Purged, QueueFull
 from producttelemetry._record import parse_name
 from producttelemetry._spool import Directory, Reader, Writer, check
-from producttelemetry._spool import _segment as segment_module
+from producttelemetry._spool._directory import SEGMENT_BYTES
 from tests import harness
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     Make = Callable[..., Writer]
@@ -65,6 +65,12 @@ def in_child(action: Callable[[], object]) -> None:
         action()
         os.kill(os.getpid(), signal.SIGKILL)
     assert -signal.SIGKILL == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def append_all(writer: Writer, numbers: Iterable[int]) -> None:
+    """Append several events."""
+    for number in numbers:
+        writer.append(line(number))
 
 
 def states(place: Path) -> list[tuple[str, int]]:
@@ -210,7 +216,7 @@ def test_the_newest_event_gives_way_if_wanted(make: Make, place: Path) -> None:
 def test_a_full_queue_finds_the_slots_of_the_dead(make: Make, place: Path) -> None:
     """Slots that a killed process had reserved and not used are not lost to the others."""
     dying = make(cap=640)
-    in_child(lambda: [dying.append(line(number)) for number in range(3)])
+    in_child(lambda: append_all(dying, range(3)))
     writer = make(cap=12, overflow="drop_newest")
     for number in range(3, 12):
         writer.append(line(number))
@@ -236,7 +242,7 @@ def test_a_large_segment_is_followed_by_another(make: Make, place: Path) -> None
         writer.append(line(number, 30_000))
     found = harness.segments(place)
     assert 2 == len(found)
-    assert (place / found[0]).stat().st_size < 2 * segment_module.SEGMENT_BYTES
+    assert (place / found[0]).stat().st_size < 2 * SEGMENT_BYTES
     assert list(range(60)) == harness.numbers(harness.events(place))
     harness.assert_sound(place, 100_000)
 
@@ -324,8 +330,7 @@ def test_a_purge_reaches_living_writers(make: Make, place: Path, reader: Reader)
     with pytest.raises(ClaimLost):
         claim.acknowledge(1, delivered=1)
     with pytest.raises(Purged):
-        for number in range(3, 20):
-            idle.append(line(number))
+        append_all(idle, range(3, 20))
     idle.append(line(20))
     assert [20] == harness.numbers(harness.events(place))
     idle.seal()
@@ -340,8 +345,7 @@ def test_a_directory_removed_under_a_writer_comes_back(make: Make, place: Path) 
         (place / name).unlink()
     place.rmdir()
     with pytest.raises(Purged):
-        for number in range(1, 20):
-            writer.append(line(number))
+        append_all(writer, range(1, 20))
     writer.append(line(20))
     writer.seal()
     assert [20] == harness.numbers(harness.events(place))
@@ -376,7 +380,11 @@ def test_a_full_disk_that_gets_room_again_loses_nothing(
     writer = make(durable=durable)
     writer.append(line(0))
     append = files.append
-    monkeypatch.setattr(files, "append", lambda descriptor, data: append(descriptor, data[:7]))
+
+    def short(descriptor: int, data: bytes) -> int:
+        return append(descriptor, data[:7])
+
+    monkeypatch.setattr(files, "append", short)
     writer.append(line(1))
     writer.append(line(2))
     assert (2, False) == (writer.volatile, writer.disk_works)

@@ -17,7 +17,7 @@ from tests import harness
 from tests.test_spool import line, states
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
     from pathlib import Path
 
 
@@ -28,7 +28,7 @@ def place(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def stopped_holder(place: Path) -> Iterator[Callable[[], None]]:
+def stopped_holder(place: Path) -> Generator[Callable[[], None]]:
     """Have a process take the lock and be stopped; gives a function that lets it go on and end."""
     directory = Directory(str(place))
     directory.create({})

@@ -1,11 +1,11 @@
-"""`check`: does a directory keep the invariants? Reads only, works beside living writers, shared by tests and command."""
+"""`check`: does a directory keep the invariants? Reads only, beside living writers; for tests and commands."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from .. import _files as files
 from .._record import Segment, parse_line, parse_name, split_lines
@@ -14,9 +14,12 @@ from ._directory import LOCK_WAIT, Directory
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_OTHER_FILES = frozenset(
-    ("lock", "sender.lock", "ledger.json", "retry.json", "rejected.jsonl", "destination.json", "ledger.json.new")
-    + ("retry.json.new", "rejected.jsonl.new")
+#: Besides segments; a `.new` is the next content of one of them, on its way.
+_OTHER_FILES: Final = frozenset(
+    (
+        *("lock", "sender.lock", "ledger.json", "destination.json", "retry.json", "rejected.jsonl"),
+        *("retry.json.new", "rejected.jsonl.new"),
+    )
 )
 
 

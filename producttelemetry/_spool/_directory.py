@@ -1,7 +1,8 @@
 """One destination's directory: the set of names, and what everybody does to it under `lock`.
 
-`Directory` is a place and has no state but its lock; writer, reader and commands each have their own, so that two threads
-of one process exclude each other as two processes do. Unless it says otherwise, a method is called with `lock` held.
+`Directory` is a place and has no state but its lock; writer, reader and commands each have their own, so that two
+threads of one process exclude each other as two processes do. Unless it says otherwise, a method is called with
+`lock` held.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
 #: Longest wait for `lock`, in seconds (invariant 9).
 LOCK_WAIT: Final = 0.1
-#: Bytes after which a segment is sealed: what a reader holds in memory, and what eviction and adoption may look through.
+#: Bytes after which a segment is sealed: what a reader holds in memory, and what eviction and adoption may look
+#: through.
 SEGMENT_BYTES: Final = 1 << 20
 #: More bytes than any line has; what is longer is damage.
 LINE_BYTES: Final = 1 << 16
@@ -170,8 +172,8 @@ class Directory:
     def purge(self, timeout: float) -> int:
         """Delete every segment, whoever has it open (invariant 11); return how many events were deleted unsent.
 
-        Takes the lock itself. If somebody keeps it beyond `timeout` seconds the purge goes on without: deleting needs no
-        agreement, and a writer that makes another name meanwhile is found by the next look.
+        Takes the lock itself. If somebody keeps it beyond `timeout` seconds the purge goes on without: deleting needs
+        no agreement, and a writer that makes another name meanwhile is found by the next look.
         """
         events = 0
         with self.lock as lock:

@@ -18,7 +18,7 @@ from .._record import Segment, split_lines
 from ._ledger import DELIVERED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Generator, Iterable, Mapping
 
     from ._directory import Directory
 
@@ -135,7 +135,7 @@ class Reader:
 
 
 @contextmanager
-def _held(directory: Directory) -> Iterator[None]:
+def _held(directory: Directory) -> Generator[None]:
     with directory.lock as lock:
         if not lock.acquire(PATIENCE):
             raise LockTimeout("the lock of the spool is held by a process that does not go on")

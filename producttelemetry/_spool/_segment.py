@@ -1,7 +1,7 @@
 """The open segment of one writer: get slots, append lines, seal. Raises what stands in the way, and remembers nothing.
 
-Guarantees to `_writer`: a line is written whole or not at all; after an exception the object can be used again, and what
-was written before is still there. It belongs to one thread at a time; the writer sees to that.
+Guarantees to `_writer`: a line is written whole or not at all; after an exception the object can be used again, and
+what was written before is still there. It belongs to one thread at a time; the writer sees to that.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class OpenSegment:
             raise
 
     def _take_back(self, taken: int) -> None:
-        """Remove the last `taken` bytes: the line goes to memory whole. Where even that fails, leave an orphan behind."""
+        """Remove the last `taken` bytes, for the line goes to memory whole; if even that fails, leave an orphan."""
         try:
             files.shorten(self._descriptor, files.size(self._descriptor) - taken)
             self._left += 1

@@ -237,8 +237,8 @@ class Writer:
             last: the process is about to end: everything that waits in memory goes to the disk now.
 
         Returns:
-            False if somebody is in the way (an interrupted `append` below us, or a stopped holder of `lock`): the segment
-            stays open, and becomes an orphan when the process ends.
+            False if somebody is in the way (an interrupted `append` below us, or a stopped holder of `lock`): the
+            segment stays open, and becomes an orphan when the process ends.
 
         Raises:
             OSError: the disk failed; nothing is lost by that.

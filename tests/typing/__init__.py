@@ -1,0 +1,1 @@
+"""Files that are checked for their types and never run."""
