@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import _thread
 import os
+import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +20,23 @@ if TYPE_CHECKING:
 
 _FOREIGN = ("OPS_", "XDG_", "CI", "DO_NOT_TRACK", "GITHUB_ACTIONS", "GITLAB_CI", "BUILDKITE", "TEAMCITY_VERSION")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+
+
+_start_new_thread = _thread.start_new_thread
+
+
+def _start_measured_thread(function: Callable[..., object], arguments: tuple[object, ...]) -> int:
+    """Start a thread that coverage sees; on its own it sees those of `threading` only (before `sys.monitoring`)."""
+
+    def run(*given: object) -> None:
+        sys.settrace(threading.gettrace())
+        function(*given)
+
+    return _start_new_thread(run, arguments)
+
+
+if threading.gettrace() is not None:
+    _thread.start_new_thread = _start_measured_thread
 
 
 @pytest.fixture(autouse=True)
