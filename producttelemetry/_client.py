@@ -128,9 +128,9 @@ class Telemetry:
             _process.move_in(self)
 
     def _start_process(self) -> None:
-        """Set up what belongs to this process alone."""
+        """Set up what belongs to this process alone; its id comes last, for until then everything is to be set up."""
         options = self._options
-        self._pid = os.getpid()
+        self._session_id = _event.uuid4()
         self._encoder = None
         self._tracked = 0
         self._tracked_at_flush = 0
@@ -151,6 +151,7 @@ class Telemetry:
             self._log,
         )
         self._worker = Worker(self._flush, options.flush_interval)
+        self._pid = os.getpid()
 
     def _guard(self, method: str, action: Callable[[], Any]) -> None:
         """Run the body of a public method. Whatever it raises is our defect, and not the host's problem."""
@@ -243,44 +244,44 @@ class Telemetry:
         self._guard("identify", lambda: self._record(lambda encoder: encoder.identify(user_id)))
 
     def _record(self, encode: Callable[[_event.Encoder], bytes]) -> None:
-        """Encode and store; encode again where a purge has taken the client id away in between."""
-        if self._state is not Lifecycle.OPEN:
-            self._record_otherwise(encode)
+        if self._state is Lifecycle.DISABLED:
             return
-        if self._pid != os.getpid():  # a fork that ran no hooks
-            self.after_fork()
-        try:
-            for _ in range(_PURGES):
-                try:
-                    self._writer.append(encode(self._encoder or self._new_encoder()))
-                except Purged:
-                    self._encoder = None
-                    if not self._may_send():
-                        return
-                else:
-                    self._note_tracked()
-                    return
-        except (EventRejected, QueueFull) as error:
-            self._reject(error)
-
-    def _record_otherwise(self, encode: Callable[[_event.Encoder], bytes]) -> None:
         try:
             if self._state is Lifecycle.PRINTING:
-                line = encode(self._encoder or self._new_encoder())
-                print("[telemetry]", line.decode().rstrip("\n"), file=sys.stderr)  # noqa: T201  # what `log` is for
-            elif self._state is Lifecycle.LEAVING:
-                self._writer.append(encode(self._encoder or self._new_encoder()))
+                self._print(encode)
             elif self._state is Lifecycle.CLOSED:
                 self._reject(EventRejected("invalid", "an event was tracked after shutdown()"))
+            elif self._store(encode) and self._state is Lifecycle.OPEN:
+                self._note_tracked()
         except (EventRejected, QueueFull) as error:
             self._reject(error)
 
+    def _print(self, encode: Callable[[_event.Encoder], bytes]) -> None:
+        line = encode(self._encoder or self._new_encoder())
+        print("[telemetry]", line.decode().rstrip("\n"), file=sys.stderr)  # noqa: T201  # what `log` is for
+
+    def _store(self, encode: Callable[[_event.Encoder], bytes]) -> bool:
+        """Encode and append; encode again where a purge has taken the client id away in between."""
+        if self._pid != os.getpid():  # a fork that ran no hooks
+            self.after_fork()
+        for _ in range(_PURGES):
+            try:
+                self._writer.append(encode(self._encoder or self._new_encoder()))
+            except Purged:
+                self._encoder = None
+                if not self._may_send():
+                    return False
+            else:
+                return True
+        return False
+
     def _new_encoder(self) -> _event.Encoder:
+        self._writer.renew()  # before reading the id: a purge after this is found out about
         if self._state is Lifecycle.PRINTING:
             client_id = _identity.read_client_id(self._project) or _event.uuid4()
         else:
             client_id = self._client_id()
-        self._encoder = _event.Encoder(client_id, _event.uuid4(), self._options.default_properties)
+        self._encoder = _event.Encoder(client_id, self._session_id, self._options.default_properties)
         return self._encoder
 
     def _client_id(self) -> str:
@@ -294,8 +295,7 @@ class Telemetry:
         self._tracked += 1
         since = self._tracked - self._tracked_at_flush
         if since >= self._options.flush_at and not self._flush_asked:
-            self._flush_asked = True
-            self._worker.due()
+            self._flush_asked = self._worker.due()
         elif since == 1:
             self._worker.event()
 
@@ -309,7 +309,8 @@ class Telemetry:
     # --- sending ----------------------------------------------------------------------------------------------------
 
     def _connect(self) -> Transport:
-        from ._transport import Transport  # noqa: PLC0415  # 100 ms, in the flush thread only
+        with _process.no_fork:  # a child that is forked now would inherit import locks that nobody releases
+            from ._transport import Transport  # noqa: PLC0415  # 100 ms, in the flush thread only
 
         self._connected = True
         options = self._options
@@ -348,12 +349,13 @@ class Telemetry:
             if idle:
                 self._seal()
             return self._until_retry() if idle else min(interval, self._until_retry())
+        sealed = self._seal()
         ended = self._drain_disk(explicit)
         waiting = self._writer.claim_volatile()
         if waiting is not None:
             ended = self._sender.drain_volatile(waiting)
         if ended in {"empty", "stopped"}:
-            return None
+            return None if sealed else interval
         return interval if ended in {"busy", "late"} else self._until_retry()
 
     def _seal(self, *, last: bool = False) -> bool:
@@ -365,7 +367,6 @@ class Telemetry:
             return False
 
     def _drain_disk(self, explicit: bool) -> Drained:
-        self._seal()
         try:
             deadline = time.monotonic() + self._options.flush_timeout
             return self._sender.drain(explicit=explicit, deadline=deadline)
@@ -419,15 +420,20 @@ class Telemetry:
 
     def stats(self) -> Stats:
         """Return a look at the queue; zeros for a client that is disabled, or if the disk cannot be read."""
+        looks: list[Stats] = []
+        self._guard("stats", lambda: looks.append(self._look()))
+        if looks:
+            return looks[0]
+        from ._stats import nothing  # noqa: PLC0415  # as below
+
+        return nothing()
+
+    def _look(self) -> Stats:
         from ._stats import collect, nothing  # noqa: PLC0415  # dataclasses costs 18 ms
 
-        looks: list[Stats] = []
-        if self._state not in {Lifecycle.DISABLED, Lifecycle.PRINTING}:
-            writer, state = self._writer, self._sender.state()
-            self._guard(
-                "stats", lambda: looks.append(collect(self._spool_dir, state, writer.volatile, writer.uncounted()))
-            )
-        return looks[0] if looks else nothing()
+        if self._state in {Lifecycle.DISABLED, Lifecycle.PRINTING}:
+            return nothing()
+        return collect(self._spool_dir, self._sender.state(), self._writer.volatile, self._writer.uncounted())
 
     # --- leaving ----------------------------------------------------------------------------------------------------
 
@@ -446,6 +452,7 @@ class Telemetry:
             self._flush_and_wait(explicit=False)
         self._worker.stop()
         if sealed:  # else an interrupted call below us holds the segment, and the exit handler seals it
+            self._writer.close()
             _process.move_out(self)
 
     def leave(self) -> None:

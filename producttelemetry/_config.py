@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import sys
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -16,6 +15,8 @@ from ._errors import ConfigurationError
 
 DEFAULT_API_URL: Final = "https://api.producttelemetry.com"
 DEFAULT_SLUG: Final = "default"
+#: The config directory of a user without a home: whatever is tried below it fails, as on a broken disk.
+NOWHERE: Final = os.path.join(os.devnull, "no-home")
 #: Version of the spool's format, a part of its path: another version is another directory.
 SPOOL_VERSION: Final = "v1"
 
@@ -24,6 +25,8 @@ _SLUG: Final = re.compile(r"[A-Za-z0-9_-]+")
 _KEY: Final = re.compile(r"[!-~]+")
 #: Variables that continuous integration services set; a job's end kills what is still running.
 _CI_VARIABLES: Final = ("CI", "GITHUB_ACTIONS", "GITLAB_CI", "BUILDKITE", "TEAMCITY_VERSION", "TF_BUILD", "JENKINS_URL")
+#: Largest number argument: a thread cannot wait for much longer, in seconds.
+_MOST: Final = 10**9
 _FALSE: Final = frozenset(("", "0", "false", "no", "off"))
 #: Characters of a wrong value that a message shows.
 _SHOWN: Final = 100
@@ -65,7 +68,7 @@ class Paths(NamedTuple):
     """Where everything of one project lies.
 
     Attributes:
-        config_dir: the project's directory; empty if the user has no home: then nothing can be stored.
+        config_dir: the project's directory; `NOWHERE` if the user has no home.
         config_files: every `config.json` that is honoured.
     """
 
@@ -123,9 +126,9 @@ def paths(project_slug: str) -> Paths:
     try:
         directory = str(user_config_path("producttelemetry", appauthor=False) / project_slug)
     except (RuntimeError, KeyError, OSError):  # no home directory
-        directory = ""
+        directory = NOWHERE
     if not os.path.isabs(directory):  # an unexpanded "~" would become a directory of that name
-        directory = ""
+        directory = NOWHERE
     literal = os.path.expanduser(os.path.join("~", ".config", "producttelemetry", project_slug))
     places = [place for place in (directory, literal) if os.path.isabs(place)]
     return Paths(directory, tuple(dict.fromkeys(os.path.join(place, "config.json") for place in places)))
@@ -198,8 +201,8 @@ def check_number(value: object, name: str, least: float, *, whole: bool = False)
     what = "an int" if whole else "a number"
     if isinstance(value, bool) or not isinstance(value, kinds):
         raise TypeError(f"{name} must be {what}, not {type(value).__name__}")
-    if not least <= value < sys.float_info.max:  # also refuses NaN
-        raise ConfigurationError(f"{name} must be {what} of at least {least}, not {_shown(value)}")
+    if not least <= value <= _MOST:  # also refuses NaN
+        raise ConfigurationError(f"{name} must be {what} of at least {least} and at most 10**9, not {_shown(value)}")
     return value
 
 

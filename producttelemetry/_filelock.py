@@ -27,6 +27,6 @@ class FileLock:
             return False
         return True
 
-    def release(self) -> None:
+    def close(self) -> None:
         """Give it back."""
         self._lock.release()

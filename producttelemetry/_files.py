@@ -16,15 +16,20 @@ enumerate and replace them.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import stat
 import sys
 import time
+from typing import TYPE_CHECKING, Final, TypeAlias
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
-    from typing import Final, Self
+    from typing import Self
+
+#: Device, inode and, where it matters, the time of the last change.
+Identity: TypeAlias = tuple[int, int, int]
 
 FILE_MODE: Final = 0o600
 DIRECTORY_MODE: Final = 0o700
@@ -123,6 +128,9 @@ else:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in {errno.EINVAL, errno.ENOTSUP}:  # a file system that has nothing to sync there
+                raise
         finally:
             os.close(descriptor)
 
@@ -164,6 +172,29 @@ def names(path: str) -> list[str]:
     """Return the names of the regular files in a directory; links and directories are left out."""
     with os.scandir(path) as entries:
         return [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+
+
+def identity(descriptor: int) -> Identity | None:
+    """Return what tells one open file from another, whatever its name is; None if the descriptor is closed."""
+    try:
+        status = os.fstat(descriptor)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino, 0
+
+
+def path_identity(path: str, *, changes: bool = False) -> Identity | None:
+    """Return the same for a path; None if there is nothing.
+
+    Args:
+        path: a link is not followed.
+        changes: the identity is another one after the file was rewritten.
+    """
+    try:
+        status = os.stat(path, follow_symlinks=False)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return status.st_dev, status.st_ino, status.st_mtime_ns if changes else 0
 
 
 def size(descriptor: int) -> int:
@@ -257,12 +288,13 @@ class Lock:
     that a caller that was thrown out by a signal handler's exception can see what it has to give back.
     """
 
-    __slots__ = ("_descriptor", "_stopped", "held", "path")
+    __slots__ = ("_descriptor", "_opened", "_stopped", "held", "path")
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.held = False
         self._descriptor = -1
+        self._opened: Identity | None = None
         self._stopped: bytes | None = None  # token of a holder that did not go on while we waited
 
     def acquire(self, timeout: float) -> bool:
@@ -298,27 +330,25 @@ class Lock:
         return read_open(self._descriptor, _TOKEN_AT) if self._descriptor >= 0 else b""
 
     def _try(self) -> bool:
+        if self._descriptor >= 0 and identity(self._descriptor) != self._opened:
+            self._descriptor = -1  # the host closed all descriptors, and the number may be somebody else's by now
         if self._descriptor < 0:
             self._descriptor = open_lock(self.path)
+            self._opened = identity(self._descriptor)
         self.held = True
-        if not try_lock(self._descriptor, LOCK_FILE_BYTE):
-            self.held = False
-            return False
-        if self._is_current():
-            self._stopped = None
-            write_at(self._descriptor, b"%020d" % time.monotonic_ns(), _TOKEN_AT)
-            return True
-        self.release()
-        self.forget()
-        return False
-
-    def _is_current(self) -> bool:
         try:
-            there = os.stat(self.path, follow_symlinks=False)
-        except FileNotFoundError:
-            return False
-        here = os.fstat(self._descriptor)
-        return (there.st_ino, there.st_dev) == (here.st_ino, here.st_dev)
+            if not try_lock(self._descriptor, LOCK_FILE_BYTE):
+                self.held = False
+            elif path_identity(self.path) != self._opened:  # somebody deleted the file that we have locked
+                self.close()
+        except OSError:
+            self.close()
+            raise
+        if self.held:
+            self._stopped = None
+            with contextlib.suppress(OSError):  # a full disk; a lock without a token is a lock
+                write_at(self._descriptor, b"%020d" % time.monotonic_ns(), _TOKEN_AT)
+        return self.held
 
     @property
     def descriptor(self) -> int:
@@ -328,13 +358,15 @@ class Lock:
     def release(self) -> None:
         """Give the lock back; nothing happens if it is not held."""
         if self.held:
+            # In this order: an exception out of a signal handler in between must not make us forget that we have it.
+            with contextlib.suppress(OSError):
+                unlock(self._descriptor, LOCK_FILE_BYTE)
             self.held = False
-            unlock(self._descriptor, LOCK_FILE_BYTE)
 
     def forget(self) -> None:
         """Close our copy of the descriptor without unlocking: in a forked child the lock is the parent's."""
         descriptor, self._descriptor, self.held = self._descriptor, -1, False
-        if descriptor >= 0:
+        if descriptor >= 0 and identity(descriptor) == self._opened:
             os.close(descriptor)
 
     def close(self) -> None:

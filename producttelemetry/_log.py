@@ -45,11 +45,12 @@ class Log:
 
 
 def _emit(level: Level, message: str) -> None:
-    import logging  # noqa: PLC0415  # start-up time, see above
-
-    logger = logging.getLogger("producttelemetry")
-    if not any(isinstance(handler, logging.NullHandler) for handler in logger.handlers):
-        logger.addHandler(logging.NullHandler())
-    # A handler of the host may raise anything; that is no reason to fail in track().
+    # A handler of the host may raise anything, and the import may fail at interpreter shutdown or without descriptors;
+    # that is no reason to fail in track().
     with contextlib.suppress(Exception):
+        import logging  # noqa: PLC0415  # start-up time, see above
+
+        logger = logging.getLogger("producttelemetry")
+        if not any(isinstance(handler, logging.NullHandler) for handler in logger.handlers):
+            logger.addHandler(logging.NullHandler())
         logger.log({"debug": logging.DEBUG, "warning": logging.WARNING, "error": logging.ERROR}[level], "%s", message)

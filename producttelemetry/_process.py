@@ -1,10 +1,13 @@
-"""What happens once per process: the handler at interpreter exit and the hook in a forked child.
+"""What happens once per process: the handler at interpreter exit and the hooks around a fork.
 
-Guarantees: one handler and one hook, however many clients there are; a client that was shut down is not kept alive.
+Guarantees: one handler and one set of hooks, however many clients there are; a client that was shut down is not kept
+alive; a child is never forked while our flush thread imports something, because it would inherit the import locks of a
+thread that it does not have, and hang at its own next import of the same modules.
 """
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import os
 from typing import TYPE_CHECKING, Final, Protocol
@@ -25,6 +28,13 @@ class Inhabitant(Protocol):
         ...
 
 
+#: Longest that a fork of the host waits for an import of ours, in seconds.
+_IMPORT_WAIT: Final = 1.0
+
+#: Held by whoever must not be forked into a child in the middle of what it does.
+no_fork: Final = _thread.allocate_lock()
+_held_for_fork: Final[list[bool]] = []
+
 _inhabitants: Final[dict[int, Inhabitant]] = {}
 _hooks: Final[list[Callable[[], None]]] = []
 
@@ -35,7 +45,7 @@ def move_in(inhabitant: Inhabitant) -> None:
         _hooks.extend((_leave, _after_fork))
         atexit.register(_leave)
         if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=_after_fork)
+            os.register_at_fork(before=_before_fork, after_in_parent=_end_fork, after_in_child=_after_fork)
     _inhabitants[id(inhabitant)] = inhabitant
 
 
@@ -49,6 +59,16 @@ def _leave() -> None:
         inhabitant.leave()
 
 
+def _before_fork() -> None:
+    _held_for_fork.append(no_fork.acquire(timeout=_IMPORT_WAIT))
+
+
+def _end_fork() -> None:
+    if _held_for_fork.pop():
+        no_fork.release()
+
+
 def _after_fork() -> None:
+    _end_fork()
     for inhabitant in list(_inhabitants.values()):
         inhabitant.after_fork()

@@ -74,7 +74,7 @@ def decide(state: State, outcome: Outcome, now: float, random: Callable[[], floa
         return State()
     failures = state.failures + 1
     if outcome.retry_after is not None:
-        wait = min(max(outcome.retry_after, 0.0), LONGEST_RETRY_AFTER)
+        wait = min(max(outcome.retry_after, FIRST_WAIT), LONGEST_RETRY_AFTER)
         return State(failures, now + wait, by_server=True, last_error=outcome.message)
     if outcome.kind == "misconfigured":
         return State(failures, now + MISCONFIGURED_WAIT, last_error=outcome.message)

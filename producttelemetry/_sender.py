@@ -55,6 +55,10 @@ class Claimed(Protocol):
 
     lines: deque[bytes]
 
+    def exists(self) -> bool:
+        """Whether nobody has deleted them meanwhile."""
+        ...
+
     def acknowledge(self, number: int, *, delivered: int = 0, dropped: Mapping[str, int] | None = None) -> None:
         """Take the first `number` lines out of the queue."""
         ...
@@ -71,7 +75,7 @@ class SenderLock(Protocol):
         """Wait at most `timeout` seconds; whether we hold it now."""
         ...
 
-    def release(self) -> None:
+    def close(self) -> None:
         """Give it back."""
         ...
 
@@ -164,10 +168,12 @@ class Sender:
                 return "busy" if self._reader.has_work() else "empty"
             try:
                 ended = self._drain_until_empty(deadline, linger)
-            except (LockTimeout, ClaimLost):
+            except LockTimeout:
+                ended = "busy"
+            except ClaimLost:
                 ended = "stopped"
             finally:
-                self._lock.release()
+                self._lock.close()
             # Somebody may have sealed a segment after our last look, and found the lock still held.
             if ended != "empty" or not self._reader.has_work():
                 return ended
@@ -198,6 +204,7 @@ class Sender:
                 else:
                     time.sleep(_LOOK)
         finally:
+            self._directory.close()
             if transport is not None:
                 transport.close()
 
@@ -224,16 +231,18 @@ class Sender:
         return None
 
     def _send_batch(self, claim: Claimed, transport: Transport, deadline: float) -> Drained | None:
-        kind, lines = _next_batch(claim.lines, frozenset(self._erased_ids()))
+        erased = frozenset(self._erased_ids())
+        kind, lines = _next_batch(claim.lines, erased)
         if kind in {"corrupt", "purged"}:
             claim.acknowledge(len(lines), dropped={kind: len(lines)})
             return None
         trial = _batch.Trial(len(lines))
         while (part := trial.next()) is not None:
-            if time.monotonic() > deadline:
-                return "late"
-            if not self._may_send():
-                return "stopped"
+            obstacle = self._obstacle(claim, deadline)
+            if obstacle is not None:
+                return obstacle
+            if erased != frozenset(self._erased_ids()):
+                break  # what is left of the batch is looked at anew
             outcome = self._post(transport, kind, lines[part.start : part.stop])
             if not trial.learn(part, outcome):
                 return "failed"
@@ -241,6 +250,16 @@ class Sender:
         if trial.wrong_endpoint:
             self._note(Outcome("misconfigured", f"{trial.message}; every event is refused, so is this the endpoint?"))
             return "failed"
+        return None
+
+    def _obstacle(self, claim: Claimed, deadline: float) -> Drained | None:
+        """Ask before every request, for halving a batch may take many: return why it must not be sent."""
+        if time.monotonic() > deadline:
+            return "late"
+        if not self._may_send():
+            return "stopped"
+        if not claim.exists():
+            raise ClaimLost("the claimed segment was deleted")
         return None
 
     def _post(self, transport: Transport, kind: Kind, lines: Sequence[bytes]) -> Outcome:

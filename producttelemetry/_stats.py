@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import _retry
+from ._config import NOWHERE
 from ._spool import REASONS, Counts, Directory, Survey
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def collect(path: str, state: _retry.State, volatile: int, uncounted: Counter[st
         dropped=counts.dropped,
         retry_at=datetime.fromtimestamp(state.not_before, UTC) if _retry.waits(state, time.time()) else None,
         last_error=state.last_error,
-        spool_dir=Path(path) if path else None,
+        spool_dir=None if path.startswith(NOWHERE) else Path(path),
     )
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import email.utils
+import encodings.idna  # noqa: F401  # pyright: ignore[reportUnusedImport]  # the first look-up of a name would import it, perhaps in the middle of a fork
 import hashlib
 import json
 import logging
@@ -137,6 +138,8 @@ class Transport:
 
 def _read(response: httpx.Response, deadline: float) -> bytes:
     """Read a reply. Each read has a timeout of its own, so a server that trickles is stopped here."""
+    if response.is_stream_consumed:  # a transport of the host's that answers from memory
+        return response.content
     content = b""
     for part in response.iter_raw():
         content += part

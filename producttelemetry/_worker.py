@@ -48,9 +48,9 @@ class Worker:
         """An event was tracked: flush when the interval is over."""
         self._ask(_Request("event"))
 
-    def due(self) -> None:
-        """Enough events were tracked: flush now, in the background."""
-        self._ask(_Request("due"))
+    def due(self) -> bool:
+        """Enough events were tracked: flush now, in the background; False if no thread can be had."""
+        return self._ask(_Request("due"))
 
     def flush(self, timeout: float, *, explicit: bool) -> bool:
         """Flush and wait for it.
@@ -86,14 +86,24 @@ class Worker:
         while True:
             request = self._next(due)
             if request is None or request.kind in {"due", "flush"}:
-                again = self._flush(request is not None and request.explicit)
+                again = self._run_flush(request)
                 due = None if again is None else time.monotonic() + max(again, _SHORTEST)
-                if request is not None and request.done is not None:
-                    request.done.release()
             elif request.kind == "event":
                 due = time.monotonic() + self._interval if due is None else due
             else:
-                return
+                self._started = False
+                if self._requests.empty():  # else somebody asked before we said that we are gone
+                    return
+                self._started = True
+
+    def _run_flush(self, request: _Request | None) -> Next:
+        try:
+            return self._flush(request is not None and request.explicit)
+        except BaseException:  # noqa: BLE001  # of a transport of the host's, such as CancelledError; the thread has to go on
+            return self._interval
+        finally:
+            if request is not None and request.done is not None:
+                request.done.release()
 
     def _next(self, due: float | None) -> _Request | None:
         """Wait for a request; None if the time is over."""

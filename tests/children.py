@@ -86,6 +86,24 @@ def fork(settings: dict[str, Any]) -> None:
     client.track("test.event", {"number": 3})
 
 
+def fork_while_importing(settings: dict[str, Any]) -> None:
+    """Fork again and again while the flush thread imports httpx for the first time; each child does so too."""
+    client = make(settings)
+    client.track("test.event", {"number": 0})
+    children: list[int] = []
+    while "producttelemetry._transport" not in sys.modules or len(children) < 5:
+        child = os.fork()
+        if child == 0:
+            import httpx  # noqa: F401, PLC0415  # pyright: ignore[reportUnusedImport]  # what is tested
+
+            os._exit(0)
+        children.append(child)
+        time.sleep(0.01)
+    for child in children:
+        os.waitpid(child, 0)
+    report(len(children))
+
+
 def drain(settings: dict[str, Any]) -> None:
     """Send what others left behind; report what is still pending."""
     client = make(settings)
@@ -93,7 +111,7 @@ def drain(settings: dict[str, Any]) -> None:
     report(client.stats().pending)
 
 
-PROGRAMS = {program.__name__: program for program in (track, sigterm, one, fork, drain)}
+PROGRAMS = {program.__name__: program for program in (track, sigterm, one, fork, fork_while_importing, drain)}
 
 if __name__ == "__main__":
     PROGRAMS[sys.argv[1]](json.loads(sys.argv[2]))

@@ -36,7 +36,7 @@ def _start_measured_thread(function: Callable[..., object], arguments: tuple[obj
 
 
 if threading.gettrace() is not None:
-    _thread.start_new_thread = _start_measured_thread
+    _thread.start_new_thread = _start_measured_thread  # type: ignore[assignment]  # of two signatures we need one
 
 
 @pytest.fixture(autouse=True)

@@ -36,7 +36,7 @@ def discard(client: Telemetry) -> None:
             client._sender._reader.directory.lock,
             client._sender._lock,
         ):
-            lock.close()  # type: ignore[attr-defined]  # in a host it is always a files.Lock
+            lock.close()
 
 
 def spool(client: Telemetry) -> Path:

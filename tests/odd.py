@@ -185,13 +185,21 @@ class Unset:
     __dataclass_fields__: ClassVar[dict[str, Any]] = Data.__dataclass_fields__
 
 
-def hostile() -> list[Any]:
-    """Return objects whose own code fails when they are looked at, and some that claim to be of another class."""
+def hostile() -> dict[str, Any]:
+    """Return objects whose own code fails when they are looked at, and mocks, which claim to be of another class."""
     view = memoryview(b"a")
     view.release()
     classless = type("NoClass", (), {"__class__": property(_no_class)})()
-    dead = weakref.proxy(Printed())
     kinds = (str, int, dict, list, datetime, timedelta, Decimal, bytes, Data, Color)
-    mocks = [make(spec=kind) for kind in kinds for make in (Mock, MagicMock)]
-    values = [NoText(), OddText(), NoKeys(), NoItems(), NoAttributes(), Unset(), classless, dead, view, object(), *mocks]
-    return [*values, *({each: 1} for each in (NoText(), classless, MagicMock(spec=str))), [NoText()], Data(NoText())]
+    return {
+        **{f"{make.__name__} {kind.__name__}": make(spec=kind) for kind in kinds for make in (Mock, MagicMock)},
+        **{kind.__name__: kind() for kind in (NoText, OddText, NoKeys, NoItems, NoAttributes, Unset, object)},
+        "no class": classless,
+        "dead proxy": weakref.proxy(Printed()),
+        "released view": view,
+        "key without text": {NoText(): 1},
+        "key without class": {classless: 1},
+        "mock as key": {MagicMock(spec=str): 1},
+        "in a list": [NoText()],
+        "in a dataclass": Data(NoText()),
+    }

@@ -164,6 +164,13 @@ def test_a_forked_child_writes_its_own_segment(telemetry: Callable[..., Telemetr
     assert 2 == len(harness.segments(directory))
 
 
+def test_a_fork_during_our_import_does_not_hang_the_child() -> None:
+    """The flush thread imports httpx in the background; the host's children may import it, too, and all of them end."""
+    ended = harness.run("fork_while_importing", settings(arguments={"flush_at": 1}))
+    assert (0, "") == (ended.returncode, ended.stderr)
+    assert int(ended.stdout) >= 5
+
+
 def test_a_child_that_lives_on_does_not_keep_its_killed_parents_segment(telemetry: Callable[..., Telemetry]) -> None:
     """An inherited lock is let go at the fork: the parent's events can be sent while the child lives."""
     client = telemetry()

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 #: Besides segments; a `.new` is the next content of one of them, on its way.
 _OTHER_FILES: Final = frozenset(
     (
-        *("lock", "sender.lock", "ledger.json", "destination.json", "retry.json", "rejected.jsonl"),
-        *("retry.json.new", "rejected.jsonl.new"),
+        *("lock", "sender.lock", "ledger.json", "destination.json", "retry.json", "rejected.jsonl", "purged"),
+        *("retry.json.new", "rejected.jsonl.new", "purged.new"),
     )
 )
 

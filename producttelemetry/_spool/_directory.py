@@ -7,6 +7,7 @@ threads of one process exclude each other as two processes do. Unless it says ot
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from datetime import UTC, datetime
@@ -24,6 +25,10 @@ LOCK_WAIT: Final = 0.1
 #: Bytes after which a segment is sealed: what a reader holds in memory, and what eviction and adoption may look
 #: through.
 SEGMENT_BYTES: Final = 1 << 20
+#: An empty file that every purge replaces: a process that had no segment open can see that there was one.
+PURGE_MARK: Final = "purged"
+#: Directories above a destination that may be new: v1, spool, the slug's, the package's, ~/.config.
+_DEPTH: Final = 5
 #: More bytes than any line has; what is longer is damage.
 LINE_BYTES: Final = 1 << 16
 
@@ -60,9 +65,21 @@ class Directory:
     def create(self, description: Mapping[str, Any]) -> None:
         """Create the directory and `destination.json`; needs no lock, everybody writes the same."""
         files.make_directory(self.path)
+        if self.durable:
+            self._sync_parents()
         described = self.where("destination.json")
         if not os.path.lexists(described):
             files.write_new(described, json.dumps(dict(description)).encode())
+
+    def _sync_parents(self) -> None:
+        parent = os.path.dirname(self.path)
+        for _ in range(_DEPTH):
+            files.sync_directory(parent)
+            parent = os.path.dirname(parent)
+
+    def purge_mark(self) -> files.Identity | None:
+        """Return what is another value after each purge. Needs no lock."""
+        return files.path_identity(self.where(PURGE_MARK), changes=True)
 
     def close(self) -> None:
         """Give back the descriptor of the lock; the directory can still be used."""
@@ -83,8 +100,6 @@ class Directory:
     def move(self, old: Segment, new: Segment) -> Segment:
         """Rename a segment: the one kind of transaction there is."""
         files.rename(self.where(old), self.where(new))
-        if self.durable:
-            files.sync_directory(self.path)
         return new
 
     def remove(self, segment: Segment) -> None:
@@ -135,12 +150,16 @@ class Directory:
             segment = parse_name(name)
             if segment is None or segment.state != "tmp":
                 continue
-            descriptor = files.open_existing(self.where(name))
-            try:
-                if files.try_lock(descriptor):
-                    files.unlink(self.where(name))
-            finally:
-                files.close(descriptor)
+            with contextlib.suppress(FileNotFoundError):  # it has just got its name
+                self._remove_if_dead(name)
+
+    def _remove_if_dead(self, name: str) -> None:
+        descriptor = files.open_existing(self.where(name))
+        try:
+            if files.try_lock(descriptor):
+                files.unlink(self.where(name))
+        finally:
+            files.close(descriptor)
 
     def evict_first(self, segment: Segment) -> Segment | None:
         """Drop the first event of a ready segment to make room, and count it first (invariants 3 and 7).
@@ -150,6 +169,8 @@ class Directory:
         """
         data = files.read(self.where(segment), segment.offset, LINE_BYTES)
         length = data.find(b"\n") + 1
+        if length == 0 and segment.state == "open":  # slots without events; they are its writer's, who knows better
+            return segment
         if length == 0:
             self.count({"corrupt": segment.slots})
             self.remove(segment)
@@ -178,6 +199,8 @@ class Directory:
         events = 0
         with self.lock as lock:
             lock.acquire(timeout)
+            # First the mark: a writer without a segment looks at it before it opens one.
+            files.replace(self.where(PURGE_MARK), b"", durable=self.durable)
             while segments := self.segments():
                 for segment in segments:
                     try:

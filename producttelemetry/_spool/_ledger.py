@@ -48,13 +48,17 @@ class Counts(NamedTuple):
 
 
 def read_counts(path: str) -> Counts:
-    """Read a ledger; zeros if there is none or it is damaged."""
+    """Read a ledger; zeros if there is none or it is damaged.
+
+    Raises:
+        OSError: there is one that cannot be read. Counting on from zero would forget it.
+    """
     dropped = dict.fromkeys(REASONS, 0)
     try:
         value = json.loads(files.read(path))
         dropped |= {str(reason): int(number) for reason, number in value["dropped"].items()}
         return Counts(int(value["delivered"]), dropped)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return Counts(0, dict.fromkeys(REASONS, 0))
 
 

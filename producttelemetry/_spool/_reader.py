@@ -40,6 +40,10 @@ class Claim:
         self._segment = segment
         self.lines = deque(split_lines(data))
 
+    def exists(self) -> bool:
+        """Whether no purge has deleted the segment."""
+        return files.path_identity(self._directory.where(self._segment)) is not None
+
     def acknowledge(self, number: int, *, delivered: int = 0, dropped: Mapping[str, int] | None = None) -> None:
         """Take the first `number` lines out of the queue.
 

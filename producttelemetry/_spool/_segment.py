@@ -6,13 +6,14 @@ what was written before is still there. It belongs to one thread at a time; the 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from .. import _files as files
 from .._errors import LockTimeout, Purged, QueueFull
-from .._record import Segment
+from .._record import Segment, State
 from ._directory import LOCK_WAIT, SEGMENT_BYTES
 
 if TYPE_CHECKING:
@@ -49,20 +50,25 @@ class OpenSegment:
         self._tally = tally
         self._own: Segment | None = None
         self._descriptor = -1
+        self._opened: files.Identity | None = None
+        self._mark: files.Identity | None = None
+        self._unsynced = False
         self._size = 0
         self._left = 0
         self._over_cap = False
 
     def abandon(self) -> None:
         """Close what was inherited from the parent process: unlock and seal nothing. Called in a forked child."""
-        descriptor, self._descriptor = self._descriptor, -1
         self._directory.lock.forget()
-        if descriptor >= 0:
-            files.close(descriptor)
+        self._close()
 
     def release_lock(self) -> None:
         """Give `lock` back if an exception out of a signal handler kept us from doing so."""
         self._directory.lock.release()
+
+    def close_lock(self) -> None:
+        """Give the descriptor of `lock` back."""
+        self._directory.close()
 
     def doubt(self) -> None:
         """Look at the names before the next line is written: the segment may have been deleted."""
@@ -84,13 +90,28 @@ class OpenSegment:
         if self._left < 1 or self._size >= SEGMENT_BYTES:
             self._reserve()
         self._left -= 1  # before the write: an exception in between wastes a slot, the other way round breaks the cap
-        taken = files.append(self._descriptor, line)
+        if self._unsynced:
+            self._sync_name()
+        try:
+            taken = files.append(self._descriptor, line)
+        except OSError:
+            self._own_or_nothing()
+            raise
         if taken != len(line):
             self._take_back(taken)
             raise OSError(errno.ENOSPC, "the file system took a part of a line", self._directory.path)
         if self._directory.durable:
             self._sync(taken)
         self._size += taken
+
+    def _sync_name(self) -> None:
+        files.sync_directory(self._directory.path)
+        self._unsynced = False
+
+    def _own_or_nothing(self) -> None:
+        """Let go of a descriptor that the host has closed; the number may be somebody else's by now."""
+        if self._own is not None and files.identity(self._descriptor) != self._opened:
+            self._close()
 
     def _sync(self, taken: int) -> None:
         try:
@@ -127,8 +148,7 @@ class OpenSegment:
         try:
             self._reserve_under_lock()
         finally:
-            self._count()
-            self._directory.lock.release()
+            self._count_and_release()
 
     def _reserve_under_lock(self) -> None:
         segments = self._segments()
@@ -144,10 +164,21 @@ class OpenSegment:
             self._open(segments, slots)
 
     def _segments(self) -> list[Segment]:
-        """List the queue, and find out whether a purge took our segment away."""
+        """List the queue, and find out what became of our segment: a purge may have taken it away.
+
+        It is looked for by what stays the same: an exception out of a signal handler may have kept us from noting the
+        last rename.
+        """
+        self._own_or_nothing()
         segments = self._directory.segments()
-        if self._own is not None and self._own not in segments:
-            self._give_up_purged()
+        if self._own is not None:
+            own = next((segment for segment in segments if segment.identity == self._own.identity), None)
+            if own is None:
+                self._give_up_purged()
+            if own.state == "open":
+                self._own = own
+            else:
+                self._let_go()
         return segments
 
     def _step(self, segments: list[Segment]) -> int:
@@ -170,6 +201,8 @@ class OpenSegment:
         if oldest is None:
             self._refuse()
         left = self._directory.evict_first(oldest)
+        if left == oldest:
+            self._refuse()
         if oldest == self._own:  # nobody else renames it, so it need not be sealed for this
             self._own = left
             if left is None:
@@ -181,19 +214,44 @@ class OpenSegment:
         self._tally.note("overflow")
         raise QueueFull(f"the queue holds {self._cap} events, and none of them may be dropped for a new one")
 
+    def renew(self) -> None:
+        """The client id and consent have just been read: a purge before this moment needs no telling."""
+        try:
+            self._mark = self._directory.purge_mark()
+        except OSError:  # the disk does not work; when it does again, this looks like a purge, which is the safe way
+            self._mark = None
+
+    def _check_mark(self) -> None:
+        """Find out about a purge that happened while we had no segment."""
+        mark = self._directory.purge_mark()
+        if mark != self._mark:
+            self._mark = mark
+            raise Purged("the queue was deleted")
+
     def _open(self, segments: list[Segment], slots: int) -> None:
         """Get an open segment: the last ready one if it may be adopted, else a new one."""
+        self._check_mark()
         if any(segment.state == "open" for segment in segments):
             # A dead process's segment may be the last one, and adopting it is what keeps the files few.
             segments = self._directory.recover_orphans(segments)
         last = next((segment for segment in reversed(segments) if segment.state != "open"), None)
-        if last is not None and last.state == "ready" and self._adopt(last, slots):
-            return
+        if last is None or last.state != "ready" or not self._adopt(last, slots):
+            self._create(segments, slots, "open")
+
+    def _create(self, segments: list[Segment], slots: int, state: State) -> None:
         number = segments[-1].number + 1 if segments else 1
-        segment = Segment(number, _salt(), 0, slots, "open")
+        segment = Segment(number, _salt(), 0, slots, state)
         descriptor = files.create(self._directory.where(segment))
-        files.try_lock(descriptor)  # nobody hunts orphans while we hold `lock`
-        self._use(segment, descriptor, 0, slots)
+        try:
+            _lock(descriptor)
+            if state == "tmp":
+                segment = self._directory.move(segment, segment._replace(state="open"))
+            self._use(segment, descriptor, 0, slots)
+        except BaseException:
+            if self._descriptor != descriptor:
+                files.close(descriptor)
+                files.unlink(self._directory.where(segment))
+            raise
 
     def _adopt(self, segment: Segment, slots: int) -> bool:
         """Go on writing a ready segment (invariant 4), unless it is large, damaged or another's."""
@@ -217,11 +275,11 @@ class OpenSegment:
 
     def _use(self, segment: Segment, descriptor: int, size: int, slots: int) -> None:
         self._descriptor = descriptor
+        self._opened = files.identity(descriptor)
         self._own = segment
         self._size = size
         self._left = slots
-        if self._directory.durable:
-            files.sync_directory(self._directory.path)
+        self._unsynced = self._directory.durable
 
     def _reserve_without_lock(self) -> None:
         """Somebody was stopped while holding `lock`: durability goes before the cap, by one step (invariant 9).
@@ -229,6 +287,8 @@ class OpenSegment:
         While the names show a free slot this repeats; every process can be wrong about that slot once. When they show
         none, the first such call still gets its step.
         """
+        if self._left > 0:  # a large segment that should have been sealed
+            return
         segments = self._segments()
         if _total(segments) >= self._cap and self._over_cap:
             raise LockTimeout("the lock of the spool is held by a process that does not go on")
@@ -236,15 +296,9 @@ class OpenSegment:
         slots = self._step(segments)
         if self._own is not None:
             self._extend(slots)
-            return
-        number = segments[-1].number + 1 if segments else 1
-        segment = Segment(number, _salt(), 0, slots, "tmp")
-        descriptor = files.create(self._directory.where(segment))
-        if not files.try_lock(descriptor):  # found by somebody who cleans up; it is about to be deleted
-            files.close(descriptor)
-            raise LockTimeout("a segment was taken away while it was being created")
-        named = self._directory.move(segment, segment._replace(state="open"))
-        self._use(named, descriptor, 0, slots)
+        else:
+            self._check_mark()
+            self._create(segments, slots, "tmp")
 
     # --- leaving the segment ----------------------------------------------------------------------------------------
 
@@ -259,8 +313,7 @@ class OpenSegment:
             if self._own is not None:
                 self._seal_own()
         finally:
-            self._count()
-            self._directory.lock.release()
+            self._count_and_release()
         return True
 
     def _seal_own(self) -> None:
@@ -273,18 +326,35 @@ class OpenSegment:
     def _give_up_purged(self) -> NoReturn:
         self._tally.note("purged", files.read_open(self._descriptor).count(b"\n"))
         self._let_go()
+        self.renew()  # whoever hears of it reads consent and client id anew
         raise Purged("the open segment was deleted")
 
     def _let_go(self) -> None:
-        descriptor, self._descriptor, self._own, self._left, self._size = self._descriptor, -1, None, 0, 0
-        files.unlock(descriptor)
-        files.close(descriptor)
+        with contextlib.suppress(OSError):
+            files.unlock(self._descriptor)
+        self._close()
 
-    def _count(self) -> None:
-        counts = self._tally.counts()
-        if counts:
-            self._directory.count(counts)
-            self._tally.forget(counts)
+    def _close(self) -> None:
+        descriptor, self._descriptor, self._own, self._left, self._size = self._descriptor, -1, None, 0, 0
+        if descriptor >= 0 and files.identity(descriptor) == self._opened:
+            files.close(descriptor)
+
+    def _count_and_release(self) -> None:
+        """Tell the ledger, if it can be told now; what goes wrong with that must not hide what went wrong before."""
+        try:
+            counts = self._tally.counts()
+            if counts:
+                self._directory.count(counts)
+                self._tally.forget(counts)
+        except OSError:  # it will be told with the next reservation
+            pass
+        finally:
+            self._directory.lock.release()
+
+
+def _lock(descriptor: int) -> None:
+    if not files.try_lock(descriptor):  # only a `tmp` can be found by somebody: it is about to be deleted
+        raise LockTimeout("a segment was taken away while it was being created")
 
 
 def _total(segments: list[Segment]) -> int:

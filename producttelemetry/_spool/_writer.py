@@ -54,6 +54,7 @@ class Writer:
         self._tally = Tally()
         self._segment = OpenSegment(*self._arguments, self._tally)
         self._purged = False
+        self.purges = 0
         self._disk_failed_at: float | None = None
 
     def after_fork(self) -> None:
@@ -85,6 +86,14 @@ class Writer:
         """Return what the ledger does not know yet."""
         return self._tally.counts()
 
+    def renew(self) -> None:
+        """The client id and consent have just been read: a purge before this moment needs no telling."""
+        self._segment.renew()
+
+    def close(self) -> None:
+        """Give descriptors back; what is appended later opens them again."""
+        self._segment.close_lock()
+
     # --- append -----------------------------------------------------------------------------------------------------
 
     def append(self, line: bytes) -> None:
@@ -97,23 +106,22 @@ class Writer:
             QueueFull: there is no room for it; counted as `overflow`.
             Purged: the open segment was deleted; the line is not stored and may hold an erased client id.
         """
-        with self._mutex:
-            if self._busy:
-                self._waiting.append(line)
-                return
-            self._busy = True
-            try:
-                self._store(line)
-                self._store_waiting()
-            finally:
-                self._leave()
-        if self._waiting:
-            self._pick_up()
-
-    def _leave(self) -> None:
-        # An exception out of a signal handler may have skipped the release further down.
-        self._segment.release_lock()
-        self._busy = False
+        try:
+            with self._mutex:
+                if self._busy:
+                    self._waiting.append(line)
+                    return
+                self._busy = True
+                try:
+                    self._store(line)
+                    self._store_waiting()
+                finally:
+                    # First and in place: an exception out of a signal handler may come with every call.
+                    self._busy = False
+                    self._segment.release_lock()
+        finally:
+            if self._waiting:
+                self._pick_up()
 
     def _pick_up(self) -> None:
         """Store what a re-entrant call left between our last look and `_busy = False`."""
@@ -125,16 +133,20 @@ class Writer:
                 try:
                     self._store_waiting()
                 finally:
-                    self._leave()
+                    self._busy = False
+                    self._segment.release_lock()
 
     def _store_waiting(self) -> None:
         while self._waiting:
             try:
-                self._store(self._waiting.popleft())
+                self._store(self._waiting[0])
             except QueueFull:  # counted; the call that brought it has returned long ago
-                continue
+                pass
             except Purged:  # it is the next call that has to renew the client id
-                self._note_purge(1)
+                self._note_purge()
+                return
+            # Only now: whatever interrupts us before makes the line be stored twice, with one event_id, and not never.
+            self._waiting.popleft()
 
     def _store(self, line: bytes) -> None:
         if self._purged:
@@ -147,7 +159,7 @@ class Writer:
         try:
             self._segment.write(line)
         except Purged:
-            self._note_purge(0)
+            self._note_purge()
             self._purged = False
             raise
         except LockTimeout:
@@ -182,35 +194,34 @@ class Writer:
                 return
 
     def _write_back_one(self) -> bool:
-        line = self._memory.popleft()
         try:
-            self._segment.write(line)
+            self._segment.write(self._memory[0])
+            self._disk_failed_at = None
         except QueueFull:  # counted
-            return True
+            pass
         except Purged:
-            self._note_purge(1)
+            self._note_purge()
             return False
         except LockTimeout:
-            self._memory.appendleft(line)
             return False
         except OSError:
-            self._memory.appendleft(line)
             self._disk_failed_at = time.monotonic()
             return False
-        self._disk_failed_at = None
+        self._memory.popleft()
         return True
 
-    def _note_purge(self, lines: int) -> None:
-        """Forget what waits, and `lines` more: all of it is older than the purge. The next `append` raises `Purged`."""
-        self.note("purged", lines + len(self._memory) + len(self._waiting))
+    def _note_purge(self) -> None:
+        """Forget what waits: all of it is older than the purge. The next `append` raises `Purged`."""
+        self.note("purged", len(self._memory) + len(self._waiting))
         self._memory.clear()
         self._waiting.clear()
         self._purged = True
+        self.purges += 1
 
     def purge(self) -> None:
         """Forget what waits in memory: this process has had its client erased."""
         with self._mutex:
-            self._note_purge(0)
+            self._note_purge()
             self._purged = False
             self._segment.doubt()
 
@@ -220,12 +231,15 @@ class Writer:
             if self._busy or self.disk_works or not self._memory:
                 return None
             lines, self._memory = self._memory, deque()
-            return VolatileClaim(self, lines)
+            return VolatileClaim(self, lines, self.purges)
 
-    def give_back(self, lines: deque[bytes]) -> None:
+    def give_back(self, claim: VolatileClaim) -> None:
         """Put events back into memory, before those that came meanwhile."""
         with self._mutex:
-            self._memory.extendleft(reversed(lines))
+            if claim.exists():
+                self._memory.extendleft(reversed(claim.lines))
+            else:
+                self.note("purged", len(claim.lines))
 
     # --- seal -------------------------------------------------------------------------------------------------------
 
@@ -257,10 +271,11 @@ class Writer:
                     self._write_back()
                 return self._segment.seal()
             except Purged:
-                self._note_purge(0)
+                self._note_purge()
                 return True
             finally:
-                self._leave()
+                self._busy = False
+                self._segment.release_lock()
         finally:
             self._mutex.release()
 
@@ -272,9 +287,14 @@ class VolatileClaim:
         lines: what is left to send, each with its newline.
     """
 
-    def __init__(self, writer: Writer, lines: deque[bytes]) -> None:
+    def __init__(self, writer: Writer, lines: deque[bytes], purges: int) -> None:
         self._writer = writer
+        self._purges = purges
         self.lines = lines
+
+    def exists(self) -> bool:
+        """Whether there was no purge meanwhile."""
+        return self._writer.purges == self._purges
 
     def acknowledge(self, number: int, *, delivered: int = 0, dropped: Mapping[str, int] | None = None) -> None:
         """The first `number` lines are done with; the ledger learns of it when the disk is back."""
@@ -286,4 +306,4 @@ class VolatileClaim:
 
     def release(self) -> None:
         """Put back what is left."""
-        self._writer.give_back(self.lines)
+        self._writer.give_back(self)
