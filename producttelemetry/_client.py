@@ -309,6 +309,10 @@ class Telemetry:
     # --- sending ----------------------------------------------------------------------------------------------------
 
     def _connect(self) -> Transport:
+        # `logging` first and by itself: it registers a fork hook, and one that appears in the middle of a fork releases
+        # a lock that it has not taken. What httpx imports besides has no such hook.
+        import logging  # noqa: F401, PLC0415  # pyright: ignore[reportUnusedImport]
+
         with _process.no_fork:  # a child that is forked now would inherit import locks that nobody releases
             from ._transport import Transport  # noqa: PLC0415  # 100 ms, in the flush thread only
 

@@ -246,6 +246,23 @@ def write_new(path: str, data: bytes, *, durable: bool = False) -> None:
         os.close(descriptor)
 
 
+def publish(path: str, data: bytes) -> bool:
+    """Create a file with its content at once; False if there is one already. Of several callers one succeeds."""
+    temporary = f"{path}.{os.urandom(4).hex()}"
+    write_new(temporary, data)
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without hard links: the caller's lock has to do
+        os.replace(temporary, path)
+        return True
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+    return True
+
+
 def overwrite(path: str, data: bytes, *, durable: bool = False) -> None:
     """Write a small file in place, in one `write`, padded with spaces so that nothing of the old content is left.
 

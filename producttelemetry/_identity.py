@@ -46,12 +46,19 @@ def client_id(project: Paths) -> str:
     if known is not None:
         return known
     files.make_directory(project.config_dir)
+    mine = uuid4()
+    # Exclusive without a lock: also against a signal handler that comes in between and tracks the first event itself.
+    if files.publish(project.client_id, mine.encode() + b"\n"):
+        return mine
+    known = read_client_id(project)
+    if known is not None:
+        return known
     with closing(_lock(project)) as lock:
         lock.acquire(_WAIT)
         known = read_client_id(project)
-        if known is None:
-            known = uuid4()
-            files.replace(project.client_id, known.encode() + b"\n")
+        if known is None:  # what is there is no UUID
+            known = mine
+            files.replace(project.client_id, mine.encode() + b"\n")
         return known
 
 

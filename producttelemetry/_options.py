@@ -23,11 +23,6 @@ BeforeSend: TypeAlias = "Callable[[dict[str, Any]], dict[str, Any] | None]"
 ON_EXIT: Final = ("auto", "detach", "wait", "keep")
 OVERFLOW: Final = ("drop_oldest", "drop_newest")
 
-#: A wait of ten years, in seconds, is as good as any longer one; beyond 292 the operating system's clocks overflow.
-_LONGEST: Final = 10 * 365 * 86400.0
-#: No disk holds a longer queue; its length stands in file names, which have room for 18 digits.
-_MOST_EVENTS: Final = 10**12
-
 
 class Options(NamedTuple):
     """What the host asked for, each value usable as it is.
@@ -84,9 +79,6 @@ def check(arguments: Mapping[str, Any], environment: _config.Environment) -> Opt
         "write_key": write_key,
         "api_base": api_base,
         "problem": problem,
-        "flush_interval": min(arguments["flush_interval"], _LONGEST),
-        "flush_timeout": min(arguments["flush_timeout"], _LONGEST),
-        "max_queue_size": min(arguments["max_queue_size"], _MOST_EVENTS),
         "before_send": _check_before_send(arguments["before_send"]),
         "default_properties": _check_properties(arguments["default_properties"]),
         "transport": _check_transport(arguments["transport"]),

@@ -88,6 +88,8 @@ def fork(settings: dict[str, Any]) -> None:
 
 def fork_while_importing(settings: dict[str, Any]) -> None:
     """Fork again and again while the flush thread imports httpx for the first time; each child does so too."""
+    import logging  # noqa: F401, PLC0415  # pyright: ignore[reportUnusedImport]  # as nearly every host that forks
+
     client = make(settings)
     client.track("test.event", {"number": 0})
     children: list[int] = []
