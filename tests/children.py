@@ -106,6 +106,34 @@ def fork_while_importing(settings: dict[str, Any]) -> None:
     report(len(children))
 
 
+class Interrupted(BaseException):
+    """What a host's signal handler raises, like KeyboardInterrupt or Celery's SoftTimeLimitExceeded."""
+
+
+def interrupted(settings: dict[str, Any]) -> None:
+    """Be interrupted 150 times by a handler that raises, anywhere in `track()`; report what was accepted."""
+    client = make(settings)
+
+    def raising(*_: object) -> None:
+        raise Interrupted
+
+    signal.signal(signal.SIGVTALRM, raising)
+    returned: list[int] = []
+    number = times = 0
+    while times < 150:  # see above
+        try:
+            signal.setitimer(signal.ITIMER_VIRTUAL, 0.0005)
+            while True:
+                number += 1
+                client.track("test.event", {"number": number})
+                returned.append(number)
+        except Interrupted:
+            times += 1
+    client.track("test.event", {"number": 0})
+    sealed = client._seal(last=True)
+    report(json.dumps({"returned": returned, "volatile": client.stats().volatile, "sealed": sealed}))
+
+
 def drain(settings: dict[str, Any]) -> None:
     """Send what others left behind; report what is still pending."""
     client = make(settings)
@@ -113,7 +141,9 @@ def drain(settings: dict[str, Any]) -> None:
     report(client.stats().pending)
 
 
-PROGRAMS = {program.__name__: program for program in (track, sigterm, one, fork, fork_while_importing, drain)}
+PROGRAMS = {
+    program.__name__: program for program in (track, sigterm, one, fork, fork_while_importing, interrupted, drain)
+}
 
 if __name__ == "__main__":
     PROGRAMS[sys.argv[1]](json.loads(sys.argv[2]))

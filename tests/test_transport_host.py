@@ -1,0 +1,118 @@
+"""`_transport`: what depends on the machine and the host: no server, broken settings, a transport and a log of theirs."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from producttelemetry._transport import Transport
+from producttelemetry.collector import Fault
+from tests.wire import LINE, soon
+
+if TYPE_CHECKING:
+    from producttelemetry.collector import RunningCollector
+
+
+def send(base: str, custom: httpx.BaseTransport | None = None) -> str:
+    """Send one event; return the kind of the outcome."""
+    with Transport(base, "secret", custom) as transport:
+        return transport.ingest([LINE], soon()).kind
+
+
+@pytest.mark.parametrize(
+    "base", ["http://127.0.0.1:9/api", "http://[::1]:9/api", "https://127.0.0.1:9/api", "http://\\/api"]
+)
+def test_nobody_there(base: str) -> None:
+    """A refused connection, and a URL that httpx does not like, is being offline."""
+    assert "unavailable" == send(base)
+
+
+def test_a_server_that_speaks_no_tls(collector: RunningCollector) -> None:
+    """A failed handshake is being offline, too."""
+    assert "unavailable" == send(collector.url.replace("http:", "https:") + "/api")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HTTP_PROXY", "http://127.0.0.1:9"),
+        ("HTTP_PROXY", "nonsense://x"),
+        ("HTTP_PROXY", "http://["),
+        ("ALL_PROXY", "::"),
+    ]
+    + [("SSL_CERT_FILE", "/nowhere"), ("SSL_CERT_DIR", "/nowhere")],
+)
+def test_broken_settings_of_the_machine(
+    name: str, value: str, collector: RunningCollector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy or certificate variable that leads nowhere is being offline at most, and no exception."""
+    monkeypatch.setenv(name, value)
+    assert send(f"{collector.url}/api") in {"unavailable", "accepted"}
+
+
+# --- a transport of the host's, and its log -----------------------------------------------------------------------
+
+
+class _Theirs(httpx.HTTPTransport):
+    """A transport of the host's that notes what happens to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.keys: list[str] = []
+        self.closed = 0
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        self.keys.append(request.headers["X-Write-Key"])
+        return super().handle_request(request)
+
+    def close(self) -> None:
+        self.closed += 1
+        super().close()
+
+
+def test_a_transport_of_the_hosts_is_used_and_left_open(collector: RunningCollector) -> None:
+    """Every request goes through it, and it can be used again after we have closed ours."""
+    theirs = _Theirs()
+    for _ in range(2):
+        assert "accepted" == send(f"{collector.url}/api", theirs)
+    assert (["secret"] * 2, 0) == (theirs.keys, theirs.closed)
+    theirs.close()
+
+
+def test_their_log_is_theirs(collector: RunningCollector, caplog: pytest.LogCaptureFixture) -> None:
+    """Our requests leave no record of httpx and httpcore; the host's own do, before, after and at the same time."""
+
+    base = f"{collector.url}/api"
+
+    def theirs() -> None:
+        httpx.get(f"{collector.url}/health")
+
+    class Between(_Theirs):
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            thread = threading.Thread(target=theirs)
+            thread.start()
+            thread.join()
+            return super().handle_request(request)
+
+    def names() -> set[str]:
+        found = {name.partition(".")[0] for name, _, _ in caplog.record_tuples}
+        caplog.clear()
+        return found
+
+    with caplog.at_level(logging.DEBUG):
+        assert "accepted" == send(base)
+        collector.faults.set(Fault(drop="before", remaining=1))
+        assert "unavailable" == send(base)
+        assert set() == names() - {"asyncio"}
+        theirs()
+        assert {"httpx", "httpcore"} == names() - {"asyncio"}
+        between = Between()
+        assert "accepted" == send(base, between)
+        between.close()
+        assert {"httpx", "httpcore"} == names() - {"asyncio"}
+        assert "accepted" == send(base)
+        assert set() == names() - {"asyncio"}
