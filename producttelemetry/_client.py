@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from _collections_abc import Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,7 +23,7 @@ from ._spool import Directory, Writer
 from ._worker import Worker, bounded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from datetime import datetime
     from types import TracebackType
     from typing import Self
@@ -216,9 +217,7 @@ class Telemetry:
         """
         self._guard("error", lambda: self._track_error(exception, message, properties))
 
-    def _track_error(
-        self, exception: BaseException | None, message: str | None, properties: dict[str, Any] | None
-    ) -> None:
+    def _track_error(self, exception: BaseException | None, message: str | None, properties: Any) -> None:
         if not self.enabled:
             return
         from ._exceptions import describe, describe_message  # noqa: PLC0415  # traceback costs 30 ms
@@ -232,6 +231,11 @@ class Telemetry:
             described.setdefault("error_message", describe_message(message, home, user))
         if not described:
             self._reject(EventRejected("invalid", "error() needs an exception or a message"))
+            return
+        if properties is not None and not isinstance(properties, Mapping):
+            self._reject(
+                EventRejected("invalid", f"properties must be a dict or None, not a {type(properties).__name__}")
+            )
             return
         self.track(name, {**(properties or {}), **described}, "error")
 

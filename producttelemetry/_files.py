@@ -247,19 +247,19 @@ def write_new(path: str, data: bytes, *, durable: bool = False) -> None:
 
 
 def publish(path: str, data: bytes) -> bool:
-    """Create a file with its content at once; False if there is one already. Of several callers one succeeds."""
+    """Create a file with its content at once; False if there is one already. Of several callers one succeeds.
+
+    Raises:
+        OSError: also where the file system has no hard links.
+    """
     temporary = f"{path}.{os.urandom(4).hex()}"
     write_new(temporary, data)
     try:
         os.link(temporary, path)
     except FileExistsError:
         return False
-    except OSError:  # a file system without hard links: the caller's lock has to do
-        os.replace(temporary, path)
-        return True
     finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
+        os.unlink(temporary)
     return True
 
 
@@ -349,22 +349,27 @@ class Lock:
     def _try(self) -> bool:
         if self._descriptor >= 0 and identity(self._descriptor) != self._opened:
             self._descriptor = -1  # the host closed all descriptors, and the number may be somebody else's by now
-        if self._descriptor < 0:
-            self._descriptor = open_lock(self.path)
-            self._opened = identity(self._descriptor)
-        self.held = True
+        while True:
+            if self._descriptor < 0:
+                self._descriptor = open_lock(self.path)
+                self._opened = identity(self._descriptor)
+            if not self._try_open_file():
+                return False
+            if path_identity(self.path) == self._opened:
+                break
+            self.close()  # somebody deleted the file that we have locked: take the one that has the name now
+        self._stopped = None
+        with contextlib.suppress(OSError):  # a full disk; a lock without a token is a lock
+            write_at(self._descriptor, b"%020d" % time.monotonic_ns(), _TOKEN_AT)
+        return True
+
+    def _try_open_file(self) -> bool:
+        self.held = True  # before it is: an exception out of a signal handler must not make us forget that we have it
         try:
-            if not try_lock(self._descriptor, LOCK_FILE_BYTE):
-                self.held = False
-            elif path_identity(self.path) != self._opened:  # somebody deleted the file that we have locked
-                self.close()
+            self.held = try_lock(self._descriptor, LOCK_FILE_BYTE)
         except OSError:
             self.close()
             raise
-        if self.held:
-            self._stopped = None
-            with contextlib.suppress(OSError):  # a full disk; a lock without a token is a lock
-                write_at(self._descriptor, b"%020d" % time.monotonic_ns(), _TOKEN_AT)
         return self.held
 
     @property

@@ -6,6 +6,7 @@ Guarantees: processes that start at the same moment agree on one id; an erasure 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from contextlib import closing
@@ -48,15 +49,16 @@ def client_id(project: Paths) -> str:
     files.make_directory(project.config_dir)
     mine = uuid4()
     # Exclusive without a lock: also against a signal handler that comes in between and tracks the first event itself.
-    if files.publish(project.client_id, mine.encode() + b"\n"):
-        return mine
+    with contextlib.suppress(OSError):  # a file system without hard links; the lock below has to do
+        if files.publish(project.client_id, mine.encode() + b"\n"):
+            return mine
     known = read_client_id(project)
     if known is not None:
         return known
     with closing(_lock(project)) as lock:
         lock.acquire(_WAIT)
         known = read_client_id(project)
-        if known is None:  # what is there is no UUID
+        if known is None:  # there is none, or what is there is no UUID
             known = mine
             files.replace(project.client_id, mine.encode() + b"\n")
         return known

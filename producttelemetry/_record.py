@@ -17,11 +17,19 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, NoReturn, TypeAlias
 
 State: TypeAlias = Literal["open", "ready", "sending", "tmp"]
 
 _NAME: Final = re.compile(r"(\d{8,18})-([0-9a-f]{4,16})\.(\d{1,18})\.(\d{1,18})\.(open|ready|sending|tmp)")
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
+#: RFC 8259 has neither NaN nor infinities; Python reads them unless it is told not to.
+_decode: Final = json.JSONDecoder(parse_constant=_refuse).decode
 
 
 class Segment(NamedTuple):
@@ -55,8 +63,9 @@ def parse_name(name: str) -> Segment | None:
     match = _NAME.fullmatch(name)
     if match is None:
         return None
-    number, salt, offset, count, state = match.groups()
-    return Segment(int(number), salt, int(offset), int(count), state)  # type: ignore[arg-type]  # the pattern names the states
+    number, salt, offset, slots, state = match.groups()
+    segment = Segment(int(number), salt, int(offset), int(slots), state)  # type: ignore[arg-type]  # as the pattern says
+    return segment if str(segment) == name else None  # a name in another spelling would be renamed into a second one
 
 
 def split_lines(data: bytes) -> list[bytes]:
@@ -69,7 +78,7 @@ def split_lines(data: bytes) -> list[bytes]:
 def parse_line(line: bytes) -> dict[str, Any] | None:
     """Return the object of a line that the server can be given, or None if the line is damaged."""
     try:
-        value = json.loads(line.decode())
+        value = _decode(line.decode())
     except (ValueError, RecursionError):
         return None
     if isinstance(value, dict) and ("event_id" in value or "user_id" in value):

@@ -244,7 +244,7 @@ RETRY_AFTER: list[tuple[int | str, float | None]] = [
 ]
 
 
-@pytest.mark.parametrize(("value", "expected"), RETRY_AFTER)
+@pytest.mark.parametrize(("value", "expected"), RETRY_AFTER, ids=range(len(RETRY_AFTER)))
 @pytest.mark.parametrize(("status", "zone"), [(429, "UTC"), (503, "America/New_York")])
 def test_retry_after(  # noqa: PLR0913, PLR0917  # header, status and zone
     value: int | str,

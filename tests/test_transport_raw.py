@@ -1,0 +1,287 @@
+"""`_transport`: servers that no framework would let you write. Nothing raises, hangs, or is taken for a yes."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import socket
+import struct
+import time
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from producttelemetry._retry import Outcome
+from producttelemetry._transport import REPLY_BYTES, Transport
+from tests.wire import LINE, RawServer, soon
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+GOOD = b'{"accepted": 1, "rejected": 0}'
+JSON = b"Content-Type: application/json\r\n"
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RawServer]:
+    """A server whose answer each test sets."""
+    with RawServer(lambda _: None) as running:
+        yield running
+
+
+def head(status: bytes = OK, kind: bytes = JSON, length: object = len(GOOD)) -> bytes:
+    """Return the head of an answer."""
+    return status + kind + f"Content-Length: {length}\r\nConnection: close\r\n\r\n".encode()
+
+
+def send(server: RawServer, seconds: float = 5.0) -> tuple[Outcome, float]:
+    """Send one event; return the outcome and how many seconds it took."""
+    server.requests.clear()
+    started = time.monotonic()
+    with Transport(server.base, "secret") as transport:
+        return transport.ingest([LINE], soon(seconds)), time.monotonic() - started
+
+
+def answering(*parts: bytes) -> Callable[[socket.socket], None]:
+    """Return an answer of these bytes, each in a packet of its own."""
+
+    def answer(connection: socket.socket) -> None:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for part in parts:
+            connection.sendall(part)
+
+    return answer
+
+
+def test_the_request(server: RawServer) -> None:
+    """What is on the wire: the key in its one header, JSON, no compression asked for, and the lines of the spool."""
+    server.answer = answering(head() + GOOD)
+    assert "accepted" == send(server)[0].kind
+    first, _, body = server.requests[0].partition(b"\r\n\r\n")
+    lines = first.decode().split("\r\n")
+    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:])}
+    assert "POST /api/ingest HTTP/1.1" == lines[0]
+    assert ("secret", "application/json", "identity") == tuple(
+        headers[name] for name in ("x-write-key", "content-type", "accept-encoding")
+    )
+    assert 1 == server.requests[0].count(b"secret")
+    assert b'{"events":[' + LINE[:-1] + b"]}" == body
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize(
+    "place", ["http://127.0.0.1:{port}/api/ingest", "//localhost:{port}/", "http://u:p@[::1]:{port}"]
+)
+def test_a_redirect_is_not_followed(status: int, place: str, server: RawServer) -> None:
+    """No other server gets the key or an event, however the redirect is written; the events are kept."""
+    with RawServer(answering(head() + GOOD)) as other:
+        location = f"Location: {place.format(port=other.port)}\r\n".encode()
+        server.answer = answering(head(f"HTTP/1.1 {status} Moved\r\n".encode(), JSON + location) + GOOD)
+        assert "unavailable" == send(server)[0].kind
+        assert [] == other.requests
+
+
+CHUNKED = OK + JSON + b"Transfer-Encoding: chunked\r\n\r\n"
+
+#: Answers of a server whose program, proxy or cable is broken.
+BROKEN: dict[str, tuple[bytes, ...]] = {
+    "nothing": (),
+    "line break": (b"\r\n",),
+    "garbage": (b"\0\xff\x80" * 100,),
+    "text": (b"hello\n",),
+    "tls alert": (b"\x15\x03\x01\x00\x02\x02\x28",),
+    "status line only": (OK,),
+    "half a header": (OK, b"Content-Ty"),
+    "no status": (b"HTTP/1.1\r\n\r\n",),
+    "odd status": (head(b"HTTP/1.1 2000 OK\r\n"), GOOD),
+    "status of letters": (head(b"HTTP/1.1 abc OK\r\n"), GOOD),
+    "status 0": (head(b"HTTP/1.1 000 OK\r\n"), GOOD),
+    "other protocol": (head(b"ICY 200 OK\r\n"), GOOD),
+    "http 2": (head(b"HTTP/2 200 OK\r\n"), GOOD),
+    "short body": (head(length=100), GOOD),
+    "no body": (head(),),
+    "negative length": (head(length=-1), GOOD),
+    "length of letters": (head(length="many"), GOOD),
+    "two lengths": (OK + JSON + b"Content-Length: 5\r\nContent-Length: 30\r\n\r\n", GOOD),
+    "length that cuts": (head(length=10), GOOD),
+    "header without name": (OK + b": x\r\n" + JSON + b"\r\n", GOOD),
+    "NUL in a header": (OK + JSON + b"X: \0\r\n\r\n", GOOD),
+    "endless chunk": (CHUNKED, b"ffffffffff\r\n", GOOD),
+    "no chunk": (CHUNKED, b"xyz\r\n", GOOD),
+    "chunks without end": (CHUNKED, b"1e\r\n" + GOOD + b"\r\n"),
+    "huge header": (OK + JSON, b"X: " + b"a" * 1_000_000 + b"\r\n", b"\r\n", GOOD),
+    "many headers": (OK + JSON, b"X: a\r\n" * 100_000, b"\r\n", GOOD),
+    "switching": (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n" + JSON + b"\r\n", GOOD),
+    "early hints only": (b"HTTP/1.1 103 Early Hints\r\n\r\n",) * 3,
+    "compressed": (
+        head(kind=JSON + b"Content-Encoding: gzip\r\n", length=len(gzip.compress(GOOD))),
+        gzip.compress(GOOD),
+    ),
+    "UTF-8 that is none": (head(length=13), b'{"error":"\xff"}'),
+    "two types": (head(kind=b"Content-Type: text/html\r\n" + JSON), GOOD),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_broken_answers(kind: str, server: RawServer) -> None:
+    """Nothing that is no answer is taken for one; the events are kept."""
+    server.answer = answering(*BROKEN[kind])
+    outcome, seconds = send(server)
+    assert "unavailable" == outcome.kind
+    assert outcome.message
+    assert seconds < 3.0
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        (b"HTTP/1.0 200 OK\r\n" + JSON + b"\r\n", GOOD),
+        (b"HTTP/1.1 200\r\n" + JSON + b"\r\n", GOOD),
+        (b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n", head(), GOOD),
+        (CHUNKED, b"f\r\n" + GOOD[:15] + b"\r\n", b"f\r\n" + GOOD[15:] + b"\r\n0\r\nTrailer: x\r\n\r\n"),
+        tuple(bytes((byte,)) for byte in head() + GOOD),
+    ],
+    ids=["HTTP/1.0", "no reason", "early hints", "chunked", "byte by byte"],
+)
+def test_unusual_answers_that_are_right(parts: tuple[bytes, ...], server: RawServer) -> None:
+    """What HTTP allows is understood, however it is cut."""
+    server.answer = answering(*parts)
+    assert Outcome("accepted", send(server)[0].message) == send(server)[0]
+
+
+def test_a_connection_that_is_reset(server: RawServer) -> None:
+    """A reset instead of an answer, or in the middle of one, is being offline."""
+    for sent in (b"", head() + GOOD[:5]):
+
+        def reset(connection: socket.socket, sent: bytes = sent) -> None:
+            connection.sendall(sent)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+        server.answer = reset
+        assert "unavailable" == send(server)[0].kind
+
+
+@pytest.mark.parametrize(
+    ("prefix", "piece"),
+    [(head(length=10**6), b" "), (OK, b"X: a\r\n"), (b"", b"HTTP/1.1 100 Continue\r\n\r\n"), (OK + b"X: ", b"a")],
+    ids=["body", "headers", "informational", "one header"],
+)
+def test_an_answer_that_does_not_end_ends_with_the_deadline(prefix: bytes, piece: bytes, server: RawServer) -> None:
+    """A server that goes on saying a little, in the body or before it, does not keep us beyond the deadline."""
+
+    def drip(connection: socket.socket) -> None:
+        connection.sendall(prefix)
+        server.drip(piece, connection)
+
+    server.answer = drip
+    outcome, seconds = send(server, seconds=0.4)
+    assert "unavailable" == outcome.kind
+    assert seconds < 1.5
+
+
+@pytest.mark.parametrize("length", [len(GOOD) + 50_000_000, ""], ids=["told", "not told"])
+def test_a_huge_reply_is_not_read(length: object, server: RawServer) -> None:
+    """A reply is read up to a bound and then left, although it would be an acknowledgement at its end."""
+    sent: list[int] = []
+
+    def flood(connection: socket.socket) -> None:
+        connection.sendall(head(length=length) if length else OK + JSON + b"\r\n")
+        for _ in range(800):
+            sent.append(connection.send(b" " * 65536))
+        connection.sendall(GOOD)
+
+    server.answer = flood
+    outcome, seconds = send(server, seconds=10.0)
+    assert "unavailable" == outcome.kind
+    assert seconds < 3.0
+    assert REPLY_BYTES <= sum(sent) < 40_000_000
+
+
+def test_a_compressed_reply_is_not_unpacked(server: RawServer) -> None:
+    """A few kilobytes that would become gigabytes stay a few kilobytes."""
+    bomb = gzip.compress(b" " * 50_000_000 + GOOD)
+    server.answer = answering(head(kind=JSON + b"Content-Encoding: gzip\r\n", length=len(bomb)), bomb)
+    outcome, seconds = send(server)
+    assert "unavailable" == outcome.kind
+    assert seconds < 1.0
+
+
+def test_a_server_that_answers_before_it_has_read(server: RawServer) -> None:
+    """A refusal that comes while we are still sending is understood, or we were offline; nothing raises."""
+    refusal = head(b"HTTP/1.1 413 Too Large\r\n") + GOOD
+    with socket.create_server(("127.0.0.1", 0)) as listener, RawServer(answering(refusal)) as early:
+        del listener
+        with Transport(early.base, "secret") as transport:
+            assert transport.ingest([LINE] * 2000, soon()).kind in {"too_large", "unavailable"}
+    assert server.base != early.base
+
+
+# --- anything at all ----------------------------------------------------------------------------------------------
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(constant)
+
+
+def is_object(body: bytes) -> bool:
+    """Whether a body is a JSON object."""
+    try:
+        return isinstance(json.loads(body, parse_constant=_refuse), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+statuses = st.sampled_from([200, 201, 202, 207, 204, 302, 400, 401, 413, 422, 429, 503]) | st.integers(100, 999)
+kinds = st.sampled_from(["application/json", "application/json;charset=utf-8", "a/b+json", "text/html", "json", ""])
+json_values: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["accepted", "errors", "index"]), inner)
+    ),
+    max_leaves=8,
+)
+bodies = json_values.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=100) | st.just(GOOD)
+names = st.sampled_from(
+    ["Retry-After", "Location", "Set-Cookie", "Content-Encoding", "X-Y", "Date", "Server", "Trailer"]
+)
+headers = st.lists(
+    st.tuples(names, st.text(st.characters(codec="latin-1", exclude_categories=["Cc"]), max_size=20)), max_size=4
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(statuses, kinds, headers, bodies, st.sampled_from(["right", "short", "long", "none"]))
+def test_any_answer(
+    server: RawServer, status: int, kind: str, extra: list[tuple[str, str]], body: bytes, length: str
+) -> None:
+    """An answer is a yes exactly if status, type and body say so and it is whole; nothing raises."""
+    told = {"right": len(body), "short": max(0, len(body) - 1), "long": len(body) + 1, "none": None}[length]
+    lines = [f"HTTP/1.1 {status} x", *(f"{name}: {value}" for name, value in extra), "Connection: close"]
+    lines += [f"Content-Type: {kind}"] if kind else []
+    lines += [f"Content-Length: {told}"] if told is not None else []
+    server.answer = answering("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
+    outcome, _ = send(server)
+    yes = status in {200, 201, 202, 207} and "application/json" in kind or "+json" in kind
+    seen = body if told is None else body[:told]
+    if outcome.kind == "accepted":
+        assert yes
+        assert is_object(seen)
+        assert length != "long"
+    elif length in {"right", "none"}:
+        assert not (yes and status in {200, 201, 202, 207} and is_object(body) and _plain(extra))
+
+
+def _plain(extra: list[tuple[str, str]]) -> bool:
+    """Whether HTTP allows these headers: no blank at the ends, no encoding."""
+    return all(value == value.strip() and value.isprintable() and name != "Content-Encoding" for name, value in extra)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=300))
+def test_any_bytes(server: RawServer, data: bytes) -> None:
+    """Bytes that are no answer at all are being offline."""
+    server.answer = answering(data)
+    assert "unavailable" == send(server)[0].kind
