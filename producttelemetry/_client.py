@@ -350,6 +350,8 @@ class Telemetry:
 
     def _flush_once(self, explicit: bool) -> float | None:
         interval = self._options.flush_interval
+        if not self._may_send():  # asked at every tick: a back-off may last for hours
+            return None
         if self._sender.waits(explicit=explicit):
             # Nothing is sealed for a flush that may not happen, unless nobody uses the slots.
             idle = self._seen_by_timer == self._tracked

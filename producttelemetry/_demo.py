@@ -74,10 +74,10 @@ def _environment(home: str, api_url: str) -> dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("OPS_", "XDG_")) and name not in {"DO_NOT_TRACK", "http_proxy", "HTTP_PROXY"}
+        if not name.startswith(("OPS_", "XDG_")) and name != "DO_NOT_TRACK" and not name.lower().endswith("_proxy")
     }
     homes = dict.fromkeys(("HOME", "USERPROFILE", "APPDATA", "LOCALAPPDATA"), home)
-    return {**kept, **homes, "OPS_WRITE_KEY": "demo-key", "OPS_API_URL": api_url, "NO_PROXY": "127.0.0.1"}
+    return {**kept, **homes, "OPS_WRITE_KEY": "demo-key", "OPS_API_URL": api_url}
 
 
 def _free_port() -> int:

@@ -154,7 +154,7 @@ def make_directory(path: str) -> None:
         NotADirectoryError: the path exists and is a file or a symbolic link.
     """
     try:
-        mode = os.lstat(path).st_mode
+        check_directory(path)
     except FileNotFoundError:
         parent = os.path.dirname(path)
         if parent not in {path, ""} and not os.path.isdir(parent):
@@ -162,10 +162,18 @@ def make_directory(path: str) -> None:
         try:
             os.mkdir(path, DIRECTORY_MODE)
         except FileExistsError:
-            make_directory(path)
-        return
-    if not stat.S_ISDIR(mode):
-        raise NotADirectoryError(20, "not a directory (symbolic links are not followed)", path)
+            check_directory(path)
+
+
+def check_directory(path: str) -> None:
+    """Raise an error if a path is not a directory itself.
+
+    Raises:
+        FileNotFoundError: there is nothing.
+        NotADirectoryError: it is a file or a symbolic link.
+    """
+    if not stat.S_ISDIR(os.lstat(path).st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, "not a directory (symbolic links are not followed)", path)
 
 
 def names(path: str) -> list[str]:

@@ -89,7 +89,7 @@ class Worker:
                 again = self._run_flush(request)
                 due = None if again is None else time.monotonic() + max(again, _SHORTEST)
             elif request.kind == "event":
-                due = time.monotonic() + self._interval if due is None else due
+                due = min(float("inf") if due is None else due, time.monotonic() + self._interval)
             else:
                 self._started = False
                 if self._requests.empty():  # else somebody asked before we said that we are gone

@@ -247,6 +247,17 @@ def test_an_opt_out_stops_a_running_client(quiet: Make, collector: RunningCollec
     assert 3 == len(harness.events(harness.spool(client)))
 
 
+def test_an_opt_out_is_seen_during_back_off(telemetry: Make, collector: RunningCollector) -> None:
+    """A back-off may last for hours; one interval after an event the choice is known all the same."""
+    collector.faults.set(Fault(status=401))
+    client = telemetry(collector.url, flush_interval=0.05)
+    track(client, 1)
+    harness.wait_until(lambda: client.stats().retry_at is not None)
+    (harness.spool(client).parents[2] / "config.json").write_text('{"telemetry": false}')
+    track(client, 1)
+    harness.wait_until(lambda: not client.enabled)
+
+
 def test_damage_is_skipped_and_counted(quiet: Make, collector: RunningCollector) -> None:
     """Garbage in the middle of a segment: what surrounds it is delivered."""
     client = quiet(collector.url)

@@ -99,6 +99,20 @@ def test_files_are_private(make: Make, place: Path) -> None:
     assert {0o600} == {stat.S_IMODE(os.stat(place / name).st_mode) for name in os.listdir(place)}
 
 
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_a_link_in_place_of_the_spool_is_not_followed(level: int, make: Make, place: Path, tmp_path: Path) -> None:
+    """Somebody else's directory behind a link is not written to; the event waits in memory."""
+    elsewhere = tmp_path / "elsewhere"
+    linked = [place, *place.parents][level]
+    (elsewhere / place.relative_to(linked)).mkdir(parents=True)
+    linked.parent.mkdir(parents=True, exist_ok=True)
+    linked.symlink_to(elsewhere)
+    writer = make()
+    writer.append(line(0))
+    assert 1 == writer.volatile
+    assert [] == list((elsewhere / place.relative_to(linked)).iterdir())
+
+
 def test_seal_gives_unused_slots_back(make: Make, place: Path) -> None:
     """A sealed name says how many events there are, not how many were reserved."""
     writer = make()

@@ -1,4 +1,4 @@
-"""`_transport`: what depends on the machine and the host: no server, broken settings, a transport and a log of theirs."""
+"""`_transport`: what depends on the host: no server, broken settings, a transport and a log of theirs."""
 
 from __future__ import annotations
 
@@ -10,11 +10,18 @@ import httpx
 import pytest
 
 from producttelemetry._transport import Transport
-from producttelemetry.collector import Fault
+from producttelemetry.collector import Fault, RunningCollector
 from tests.wire import LINE, soon
 
 if TYPE_CHECKING:
-    from producttelemetry.collector import RunningCollector
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RunningCollector]:
+    """A collector for all tests of this file."""
+    with RunningCollector() as running:
+        yield running
 
 
 def send(base: str, custom: httpx.BaseTransport | None = None) -> str:
@@ -31,27 +38,24 @@ def test_nobody_there(base: str) -> None:
     assert "unavailable" == send(base)
 
 
-def test_a_server_that_speaks_no_tls(collector: RunningCollector) -> None:
+def test_a_server_that_speaks_no_tls(server: RunningCollector) -> None:
     """A failed handshake is being offline, too."""
-    assert "unavailable" == send(collector.url.replace("http:", "https:") + "/api")
+    assert "unavailable" == send(server.url.replace("http:", "https:") + "/api")
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("HTTP_PROXY", "http://127.0.0.1:9"),
-        ("HTTP_PROXY", "nonsense://x"),
-        ("HTTP_PROXY", "http://["),
-        ("ALL_PROXY", "::"),
-    ]
-    + [("SSL_CERT_FILE", "/nowhere"), ("SSL_CERT_DIR", "/nowhere")],
+        *(("HTTP_PROXY", value) for value in ("http://127.0.0.1:9", "nonsense://x", "http://[")),
+        *(("ALL_PROXY", "::"), ("SSL_CERT_FILE", "/nowhere"), ("SSL_CERT_DIR", "/nowhere")),
+    ],
 )
 def test_broken_settings_of_the_machine(
-    name: str, value: str, collector: RunningCollector, monkeypatch: pytest.MonkeyPatch
+    name: str, value: str, server: RunningCollector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A proxy or certificate variable that leads nowhere is being offline at most, and no exception."""
     monkeypatch.setenv(name, value)
-    assert send(f"{collector.url}/api") in {"unavailable", "accepted"}
+    assert send(f"{server.url}/api") in {"unavailable", "accepted"}
 
 
 # --- a transport of the host's, and its log -----------------------------------------------------------------------
@@ -74,22 +78,21 @@ class _Theirs(httpx.HTTPTransport):
         super().close()
 
 
-def test_a_transport_of_the_hosts_is_used_and_left_open(collector: RunningCollector) -> None:
+def test_a_transport_of_the_hosts_is_used_and_left_open(server: RunningCollector) -> None:
     """Every request goes through it, and it can be used again after we have closed ours."""
     theirs = _Theirs()
     for _ in range(2):
-        assert "accepted" == send(f"{collector.url}/api", theirs)
+        assert "accepted" == send(f"{server.url}/api", theirs)
     assert (["secret"] * 2, 0) == (theirs.keys, theirs.closed)
     theirs.close()
 
 
-def test_their_log_is_theirs(collector: RunningCollector, caplog: pytest.LogCaptureFixture) -> None:
+def test_their_log_is_theirs(server: RunningCollector, caplog: pytest.LogCaptureFixture) -> None:
     """Our requests leave no record of httpx and httpcore; the host's own do, before, after and at the same time."""
-
-    base = f"{collector.url}/api"
+    base = f"{server.url}/api"
 
     def theirs() -> None:
-        httpx.get(f"{collector.url}/health")
+        httpx.get(f"{server.url}/health")
 
     class Between(_Theirs):
         def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -105,7 +108,7 @@ def test_their_log_is_theirs(collector: RunningCollector, caplog: pytest.LogCapt
 
     with caplog.at_level(logging.DEBUG):
         assert "accepted" == send(base)
-        collector.faults.set(Fault(drop="before", remaining=1))
+        server.faults.set(Fault(drop="before", remaining=1))
         assert "unavailable" == send(base)
         assert set() == names() - {"asyncio"}
         theirs()

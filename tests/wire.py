@@ -29,6 +29,7 @@ class RawServer:
 
     Args:
         answer: writes to the connection whatever it likes; it is closed afterwards.
+        reads: whether the request is read first.
 
     Attributes:
         base: what a `Transport` is given.
@@ -36,8 +37,9 @@ class RawServer:
         leaving: set when the server stops; an answer that takes its time waits for it.
     """
 
-    def __init__(self, answer: Callable[[socket.socket], object]) -> None:
+    def __init__(self, answer: Callable[[socket.socket], object], *, reads: bool = True) -> None:
         self.answer = answer
+        self._reads = reads
         self.requests: list[bytes] = []
         self.leaving = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -63,7 +65,8 @@ class RawServer:
                 if self.leaving.is_set():
                     return
                 connection.settimeout(10)
-                self.requests.append(read_request(connection))
+                if self._reads:
+                    self.requests.append(read_request(connection))
                 self.answer(connection)
 
     def drip(self, data: bytes, connection: socket.socket, *, seconds: float = 3.0) -> None:

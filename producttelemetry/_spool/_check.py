@@ -37,7 +37,7 @@ def check(path: str, cap: int | None = None) -> list[str]:
         OSError: the directory cannot be read.
     """
     with closing(Directory(path)) as directory:
-        if not directory.lock.acquire(LOCK_WAIT):
+        if not directory.acquire(LOCK_WAIT):
             return ["lock: held by a process that does not go on (invariant 9); the rest was not looked at"]
         return [*_foreign(directory), *_counts(directory, cap), *_contents(directory)]
 

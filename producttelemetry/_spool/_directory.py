@@ -27,6 +27,8 @@ LOCK_WAIT: Final = 0.1
 SEGMENT_BYTES: Final = 1 << 20
 #: An empty file that every purge replaces: a process that had no segment open can see that there was one.
 PURGE_MARK: Final = "purged"
+#: Levels that are the spool's own: the destination, v1, spool. Above them users do have links.
+_OWN_DEPTH: Final = 3
 #: Directories above a destination that may be new: v1, spool, the slug's, the package's, ~/.config.
 _DEPTH: Final = 5
 #: More bytes than any line has; what is longer is damage.
@@ -61,6 +63,7 @@ class Directory:
         self.path = path
         self.durable = durable
         self.lock = files.Lock(os.path.join(path, "lock"))
+        self._is_real = False
 
     def create(self, description: Mapping[str, Any]) -> None:
         """Create the directory and `destination.json`; needs no lock, everybody writes the same."""
@@ -70,6 +73,16 @@ class Directory:
         described = self.where("destination.json")
         if not os.path.lexists(described):
             files.write_new(described, json.dumps(dict(description)).encode())
+
+    def acquire(self, timeout: float) -> bool:
+        """Take the lock; see `files.Lock.acquire`. A link in place of the spool is an error, and not followed."""
+        if not self._is_real:
+            place = self.path
+            for _ in range(_OWN_DEPTH):
+                files.check_directory(place)
+                place = os.path.dirname(place)
+            self._is_real = True
+        return self.lock.acquire(timeout)
 
     def _sync_parents(self) -> None:
         parent = os.path.dirname(self.path)
@@ -197,8 +210,8 @@ class Directory:
         no agreement, and a writer that makes another name meanwhile is found by the next look.
         """
         events = 0
-        with self.lock as lock:
-            lock.acquire(timeout)
+        with self.lock:
+            self.acquire(timeout)
             # First the mark: a writer without a segment looks at it before it opens one.
             files.replace(self.where(PURGE_MARK), b"", durable=self.durable)
             while segments := self.segments():
@@ -225,8 +238,8 @@ class Directory:
 
     def survey(self) -> Survey:
         """Look at the whole queue. Takes the lock itself, and looks without if it cannot have it."""
-        with self.lock as lock:
-            lock.acquire(LOCK_WAIT)
+        with self.lock:
+            self.acquire(LOCK_WAIT)
             pending = size = 0
             oldest = None
             for segment in self.segments():

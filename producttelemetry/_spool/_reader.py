@@ -140,7 +140,7 @@ class Reader:
 
 @contextmanager
 def _held(directory: Directory) -> Generator[None]:
-    with directory.lock as lock:
-        if not lock.acquire(PATIENCE):
+    with directory.lock:
+        if not directory.acquire(PATIENCE):
             raise LockTimeout("the lock of the spool is held by a process that does not go on")
         yield

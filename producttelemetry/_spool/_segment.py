@@ -132,12 +132,11 @@ class OpenSegment:
 
     def _acquire(self) -> bool:
         """Take `lock`, or give up after a bounded wait (invariant 9)."""
-        lock = self._directory.lock
         try:
-            return lock.acquire(LOCK_WAIT)
+            return self._directory.acquire(LOCK_WAIT)
         except FileNotFoundError:
             self._directory.create(self._description)
-            return lock.acquire(LOCK_WAIT)
+            return self._directory.acquire(LOCK_WAIT)
 
     def _reserve(self) -> None:
         """Get slots for the next events, and a segment to put them into."""
