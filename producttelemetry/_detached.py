@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 #: Seconds after which a detached sender is gone.
 LIFETIME: Final = 60.0
-#: Seconds that it goes on looking after the queue is empty: a loop of a thousand commands starts one, not a thousand.
+#: Seconds that it goes on looking after the queue is empty, so that commands in a loop share one.
 LINGER: Final = 2.0
 #: Descriptors beyond this are not looked for; no host has that many to inherit.
 _DESCRIPTORS: Final = 65536
