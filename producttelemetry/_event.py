@@ -150,11 +150,14 @@ class Encoder:
 
 
 def _check_arguments(name: object, properties: object, event_type: object, timestamp: object) -> None:
-    if not _is_text(name):
+    # Exact types first: comparing them costs least, and nearly every call has them.
+    if not (type(name) is str and name) and not _is_text(name):
         raise EventRejected("invalid", f"event_name must be a text of at least one character, not {_kind(name)}")
-    if not isinstance(event_type, str) or str.__str__(event_type) not in EVENT_TYPES:
+    if type(event_type) is not str and isinstance(event_type, str):
+        event_type = str.__str__(event_type)  # what a subclass says about equality does not count
+    if event_type not in EVENT_TYPES:
         raise EventRejected("invalid", f"event_type must be one of {', '.join(EVENT_TYPES)}, not {_kind(event_type)}")
-    if properties is not None and not isinstance(properties, Mapping):
+    if properties is not None and type(properties) is not dict and not isinstance(properties, Mapping):
         raise EventRejected("invalid", f"properties must be a dict or None, not {_kind(properties)}")
     if timestamp is not None and not isinstance(timestamp, datetime):
         raise EventRejected("invalid", f"timestamp must be a datetime or None, not {_kind(timestamp)}")

@@ -28,8 +28,8 @@ def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")
 
 
-#: RFC 8259 has neither NaN nor infinities; Python reads them unless it is told not to.
-_decode: Final = json.JSONDecoder(parse_constant=_refuse).decode
+#: Text → value, strictly: RFC 8259 has neither NaN nor infinities; Python reads them unless it is told not to.
+decode_json: Final = json.JSONDecoder(parse_constant=_refuse).decode
 
 
 class Segment(NamedTuple):
@@ -78,7 +78,7 @@ def split_lines(data: bytes) -> list[bytes]:
 def parse_line(line: bytes) -> dict[str, Any] | None:
     """Return the object of a line that the server can be given, or None if the line is damaged."""
     try:
-        value = _decode(line.decode())
+        value = decode_json(line.decode())
     except (ValueError, RecursionError):
         return None
     if isinstance(value, dict) and ("event_id" in value or "user_id" in value):

@@ -16,17 +16,21 @@ import encodings.idna  # noqa: F401  # pyright: ignore[reportUnusedImport]  # th
 import hashlib
 import json
 import logging
+import socket
 import threading
 import time
+from datetime import UTC
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
+from ._record import decode_json
 from ._retry import Outcome
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Mapping, Sequence
     from typing import Self
 
 #: Seconds for connecting (name, TCP, TLS) and for each read.
@@ -83,6 +87,7 @@ class Transport:
         }
         self._custom = custom
         self._client: httpx.Client | None = None
+        self._socket: socket.socket | None = None
         for name in _LOGGERS:
             logging.getLogger(name).addFilter(_silence)  # adding it again changes nothing
 
@@ -123,17 +128,49 @@ class Transport:
         if left <= 0:
             return Outcome("unavailable", "no time left")
         timeout = httpx.Timeout(min(READ_TIMEOUT, left), connect=min(CONNECT_TIMEOUT, left))
-        with _silence:
+        with _silence, self._cut_off(left):
             try:
                 if self._client is None:
-                    self._client = httpx.Client(transport=self._custom, headers=self._headers, follow_redirects=False)
+                    self._client = self._open()
                 request = self._client.build_request(
-                    method, self._base + path, content=body, headers=headers, timeout=timeout
+                    method,
+                    self._base + path,
+                    content=body,
+                    headers=headers,
+                    timeout=timeout,
+                    extensions={"trace": self._watch},
                 )
                 with contextlib.closing(self._client.send(request, stream=True)) as response:
                     return _outcome(response, _read(response, deadline))
             except Exception as error:  # noqa: BLE001  # not only httpx.HTTPError: bad proxy or CA variables, a custom transport
                 return Outcome("unavailable", f"{type(error).__name__}: {error}"[:MESSAGE_CHARACTERS])
+
+    def _open(self) -> httpx.Client:
+        no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))  # a server must not mark us
+        return httpx.Client(transport=self._custom, headers=self._headers, cookies=no_cookies, follow_redirects=False)
+
+    def _watch(self, event: str, info: Mapping[str, Any]) -> None:
+        """Note the socket (httpcore's `trace` extension), to be able to cut it off."""
+        if event in {"connection.connect_tcp.complete", "connection.start_tls.complete"}:
+            self._socket = info["return_value"].get_extra_info("socket")
+
+    @contextlib.contextmanager
+    def _cut_off(self, seconds: float) -> Generator[None]:
+        """End the connection if the block takes longer. Each read has a timeout, but a server may go on and on."""
+
+        def cut() -> None:
+            with contextlib.suppress(OSError):
+                if self._socket is not None:
+                    self._socket.shutdown(socket.SHUT_RDWR)
+
+        timer = threading.Timer(seconds, cut)
+        timer.daemon = True
+        with contextlib.suppress(RuntimeError):  # no thread to be had at interpreter shutdown; the process ends anyway
+            timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
 
 def _read(response: httpx.Response, deadline: float) -> bytes:
@@ -174,7 +211,7 @@ def _json(response: httpx.Response, content: bytes) -> Any:
     if kind != "application/json" and not kind.endswith("+json"):
         return None
     try:
-        return json.loads(content)
+        return decode_json(content.decode())
     except (ValueError, RecursionError):
         return None
 
@@ -202,6 +239,8 @@ def _retry_after(value: str | None, now: float) -> float | None:
     if text.isascii() and text.isdigit():
         return float(text[:12])
     try:
-        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - now)
+        date = email.utils.parsedate_to_datetime(text)
+        # The oldest of the three forms has no zone; all of them mean GMT.
+        return max(0.0, (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now)
     except (ValueError, OverflowError, TypeError):
         return None

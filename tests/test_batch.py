@@ -21,10 +21,14 @@ REFUSED = Fate(delivered=False, message="refused")
 def play(size: int, server: Callable[[Part], Outcome]) -> tuple[Trial, list[Fate], list[Part]]:
     """Send one batch; return the trial, the fates in the order they were settled, and the requests."""
     trial, fates, requests = Trial(size), list[Fate](), list[Part]()
+    accepted: set[int] = set()
     while (part := trial.next()) is not None:
         requests.append(part)
         assert len(requests) <= 2 * size, "the trial does not end"
-        assert trial.learn(part, server(part))
+        assert not accepted & set(range(*part)), "what the server has taken is sent again"
+        outcome = server(part)
+        accepted |= set(range(*part)) if outcome.kind == "accepted" else set()
+        assert trial.learn(part, outcome)
         fates += trial.settle()
     return trial, fates, requests
 

@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from enum import Enum, StrEnum
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
-from unittest.mock import MagicMock, Mock
+from unittest.mock import ANY, MagicMock, Mock
 
 import pytest
 
@@ -130,6 +130,7 @@ def test_a_text_of_a_class_of_its_own_counts_as_what_it_holds() -> None:
         *({"name": wrong} for wrong in (None, "", 5, b"hunter2", ["hunter2"], MagicMock(spec=str))),
         *({"kind": wrong} for wrong in (None, "", "hunter2", 5, ["usage"], _Plain.USAGE, _LoudText("hunter2"))),
         {"kind": MagicMock(spec=str)},
+        {"kind": ANY},
         *({"properties": wrong} for wrong in ("hunter2", ["hunter2"], 5, [("a", 1)], Mock(spec=dict))),
         *({"timestamp": wrong} for wrong in ("2024-01-01", 5, date(2024, 1, 1), MagicMock(spec=datetime))),
         {"timestamp": datetime(2024, 1, 1, tzinfo=_BrokenZone())},

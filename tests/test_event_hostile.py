@@ -70,6 +70,17 @@ def test_objects_whose_own_code_fails_spoil_nothing_else(name: str) -> None:
     assert ([1], 1, 2) == (found["good"]["b"], found["list"][0], found["list"][-1])
 
 
+@pytest.mark.parametrize(
+    "name", ["Mock str", "MagicMock str", "NoText", "OddText", "NoAttributes", "no class", "object"]
+)
+def test_keys_whose_own_code_fails_spoil_nothing_else(name: str) -> None:
+    """A key that raises when it is looked at becomes some text; the other keys of its object are intact."""
+    key = hostile()[name]
+    found = properties({"inner": {key: 1, "b": (2,)}, key: 3, "c": 4})
+    assert ([2], 4) == (found["inner"]["b"], found["c"])
+    assert (2, 3) == (len(found["inner"]), len(found))
+
+
 @pytest.mark.parametrize("name", ["NoKeys", "NoItems", "Mock dict", "dead proxy", "no class"])
 def test_properties_that_cannot_be_read_are_rejected(name: str) -> None:
     """A mapping that raises is `invalid` when it is the properties, since nothing of the event would be left."""
