@@ -226,10 +226,11 @@ def _date(seconds: float, form: str | None = None) -> str:
     return moment.strftime(form) if form else format_datetime(moment, usegmt=True)
 
 
-RETRY_AFTER: list[tuple[int | str, float | None]] = [
+RETRY_AFTER: list[tuple[int | str | Callable[[], str], float | None]] = [
     *((0, 0.0), (1, 1.0), ("120", 120.0), ("0007", 7.0), (10**15, 1e9), ("9" * 300, 1e9)),
-    *((_date(60), 60.0), (_date(-60), 0.0), (_date(10**8), 10**8)),
-    *((_date(3600, "%A, %d-%b-%y %H:%M:%S GMT"), 3600.0), (_date(3600, "%a %b %d %H:%M:%S %Y"), 3600.0)),
+    *((lambda: _date(60), 60.0), (lambda: _date(-60), 0.0), (lambda: _date(10**8), 10**8)),
+    (lambda: _date(3600, "%A, %d-%b-%y %H:%M:%S GMT"), 3600.0),
+    (lambda: _date(3600, "%a %b %d %H:%M:%S %Y"), 3600.0),
     *(
         ("soon", None),
         ("", None),
@@ -247,7 +248,7 @@ RETRY_AFTER: list[tuple[int | str, float | None]] = [
 @pytest.mark.parametrize(("value", "expected"), RETRY_AFTER, ids=range(len(RETRY_AFTER)))
 @pytest.mark.parametrize(("status", "zone"), [(429, "UTC"), (503, "America/New_York")])
 def test_retry_after(  # noqa: PLR0913, PLR0917  # header, status and zone
-    value: int | str,
+    value: int | str | Callable[[], str],
     expected: float | None,
     status: int,
     zone: str,
@@ -258,7 +259,7 @@ def test_retry_after(  # noqa: PLR0913, PLR0917  # header, status and zone
     with monkeypatch.context() as patch:
         patch.setenv("TZ", zone)
         time.tzset()
-        outcome = ask(Fault(status=status, retry_after=value))
+        outcome = ask(Fault(status=status, retry_after=value() if callable(value) else value))
     time.tzset()
     assert KEPT == outcome.kind
     if expected is None or outcome.retry_after is None:
