@@ -6,6 +6,7 @@ first event; a method can be called from any thread, signal handler or finaliser
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -227,6 +228,10 @@ class Telemetry:
         if isinstance(exception, BaseException):
             described = describe(exception, home, user)
             name = f"error.{described['error_type']}"
+            if self._options.write_key:  # in a source line of the trace, perhaps
+                described = {
+                    name: text.replace(self._options.write_key, "<write_key>") for name, text in described.items()
+                }
         if isinstance(message, str):
             described.setdefault("error_message", describe_message(message, home, user))
         if not described:
@@ -262,7 +267,9 @@ class Telemetry:
 
     def _print(self, encode: Callable[[_event.Encoder], bytes]) -> None:
         line = encode(self._encoder or self._new_encoder())
-        print("[telemetry]", line.decode().rstrip("\n"), file=sys.stderr)  # noqa: T201  # what `log` is for
+        if sys.stderr is not None:
+            # In ASCII: nothing that an event holds may steer a terminal.
+            print("[telemetry]", json.dumps(json.loads(line)), file=sys.stderr)  # noqa: T201  # what `log` is for
 
     def _store(self, encode: Callable[[_event.Encoder], bytes]) -> bool:
         """Encode and append; encode again where a purge has taken the client id away in between."""
@@ -418,7 +425,8 @@ class Telemetry:
             return False
         from ._erasure import erase  # noqa: PLC0415  # rarely needed
 
-        project = _config.paths(options.project_slug)
+        # A client that was disabled before anything was read has none yet.
+        project = getattr(self, "_project", None) or _config.paths(options.project_slug)
         encoder = self._encoder
         known = encoder.client_id if encoder is not None else None
         deadline = time.monotonic() + options.flush_timeout
@@ -475,6 +483,9 @@ class Telemetry:
         if self._state is Lifecycle.PRINTING:
             return
         sending = self._state is Lifecycle.OPEN
+        if not self._may_send():
+            self._writer.purge()  # what waits in memory must not reach the disk any more
+            return
         if sending:
             self._state = Lifecycle.LEAVING
         self._seal(last=True)
@@ -492,7 +503,7 @@ class Telemetry:
         if self._sender.waits():
             return True
         assert options.write_key is not None
-        return _detach.start(_detach.Task(options.write_key, options.api_base, options.project_slug, self._spool_dir))
+        return _detach.start(_detach.Task(options.write_key, options.api_base, *self._project, self._spool_dir))
 
     def after_fork(self) -> None:
         """Start afresh in a forked child: what the parent has open is the parent's."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import stat
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -27,6 +28,8 @@ _KEY: Final = re.compile(r"[!-~]+")
 _CI_VARIABLES: Final = ("CI", "GITHUB_ACTIONS", "GITLAB_CI", "BUILDKITE", "TEAMCITY_VERSION", "TF_BUILD", "JENKINS_URL")
 #: Largest number argument: a thread cannot wait for much longer, in seconds.
 _MOST: Final = 10**9
+#: Longest `config.json` that is looked at.
+_CONFIG_BYTES: Final = 1 << 16
 _FALSE: Final = frozenset(("", "0", "false", "no", "off"))
 #: Characters of a wrong value that a message shows.
 _SHOWN: Final = 100
@@ -139,14 +142,34 @@ def read_config_files(project: Paths) -> list[ConfigFile]:
     found: list[ConfigFile] = []
     for path in project.config_files:
         try:
-            with open(path, "rb") as file:
-                found.append(ConfigFile(path, file.read()))
+            found.append(ConfigFile(path, _read_config(path)))
         except (FileNotFoundError, NotADirectoryError):
-            if os.path.islink(path):  # into a place that is not there now
+            if _hangs_in_the_air(path):
                 found.append(ConfigFile(path, None))
         except OSError:
             found.append(ConfigFile(path, None))
     return found
+
+
+def _read_config(path: str) -> bytes | None:
+    """Read a `config.json`; links are followed, for users keep such files elsewhere. A long one is none of ours."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe must not make us wait
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return None
+        content = os.read(descriptor, _CONFIG_BYTES + 1)
+        return content if len(content) <= _CONFIG_BYTES else None
+    finally:
+        os.close(descriptor)
+
+
+def _hangs_in_the_air(path: str) -> bool:
+    """Whether a link on the way leads nowhere, to a disk that is not mounted perhaps: who knows what is there."""
+    while (parent := os.path.dirname(path)) != path:
+        if os.path.islink(path) and not os.path.exists(path):
+            return True
+        path = parent
+    return False
 
 
 def check_slug(value: object) -> str:
@@ -183,10 +206,14 @@ def check_url(value: object, name: str) -> str:
     except ValueError:
         parts, valid = None, False
     if not valid or parts is None or parts.query or parts.fragment or not _KEY.fullmatch(value):
-        shown = "the one given" if "@" in value else repr(value)
+        shown = "the one given" if _may_hold_secrets(value) else repr(value)
         raise ConfigurationError(f"{name} must be a URL like https://host or https://host/path, not {shown}")
     base = value.rstrip("/")
     return base if parts.path.rstrip("/").endswith("/api") else f"{base}/api"
+
+
+def _may_hold_secrets(url: str) -> bool:
+    return any(sign in url for sign in "@?#")
 
 
 def without_password(url: str) -> str:

@@ -19,12 +19,16 @@ from typing import Final, NamedTuple
 from . import _config
 from . import _files as files
 
+#: Where this package is, as the host found it.
+_HERE: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+#: What the child does not need to be told again by the environment.
+_NOT_INHERITED: Final = ("OPS_WRITE_KEY", "OPS_API_URL")
 #: What a pipe takes without a reader on every platform, in bytes.
 _PIPE_BYTES: Final = 4096 if sys.platform == "win32" else 16384
 
 _BOOT: Final = (
     "import sys,json;task=json.load(sys.stdin.buffer);sys.path[:]=task.pop('path');"
-    "from producttelemetry._detached import main;main(task)"
+    f"from {__package__}._detached import main;main(task)"
 )
 
 
@@ -34,14 +38,19 @@ class Task(NamedTuple):
     Attributes:
         write_key: goes over the pipe.
         api_base: base of all requests.
-        project_slug: whose consent counts.
+        config_dir: the client's, not the one that the environment would give now.
+        config_files: whose consent counts.
         spool: directory of the destination.
     """
 
     write_key: str
     api_base: str
-    project_slug: str
+    config_dir: str
+    config_files: tuple[str, ...]
     spool: str
+
+    def __repr__(self) -> str:
+        return f"Task(spool={self.spool!r})"  # the others may hold secrets
 
 
 def possible() -> bool:
@@ -67,27 +76,33 @@ def start(task: Task) -> bool:
     `sender.lock` is taken here and goes to the child with its descriptor: two commands that end at the same moment
     start one sender, although the child needs a while before it can take a lock by itself.
     """
-    path = [os.path.abspath(place) for place in sys.path]
-    message = json.dumps({**task._asdict(), "path": path}).encode()
+    # Relative entries mean another place by now: the host may have changed to a directory that anybody can write to.
+    path = [place for place in sys.path if isinstance(place, str) and os.path.isabs(place)]
+    message = json.dumps({**task._asdict(), "path": [*path, _HERE]}).encode()
     if len(message) > _PIPE_BYTES:
         return False
     lock = files.Lock(os.path.join(task.spool, "sender.lock"))
     try:
-        if lock.acquire(0.0):
-            _hand_over(message, lock)
+        return not lock.acquire(0.0) or _hand_over(message, lock)
     finally:
         lock.forget()  # closed and not unlocked: the child holds it now
-    return True
 
 
-def _hand_over(message: bytes, lock: files.Lock) -> None:
+def _hand_over(message: bytes, lock: files.Lock) -> bool:
     reader, writer = os.pipe()
     try:
-        files.append(writer, message)
+        os.set_blocking(writer, False)  # nobody reads yet, and a user with many pipes gets small ones
+        try:
+            whole = files.append(writer, message) == len(message)
+        except BlockingIOError:
+            whole = False
         os.close(writer)
-        _spawn([sys.executable, "-I", "-c", _BOOT], reader, lock)
+        if whole:
+            flags = "-IB" if sys.dont_write_bytecode else "-I"
+            _spawn([sys.executable, flags, "-c", _BOOT], reader, lock)
     finally:
         os.close(reader)
+    return whole
 
 
 if sys.platform == "win32":
@@ -108,6 +123,7 @@ else:
         try:
             streams = ((stdin, 0), (null, 1), (null, 2), (lock.descriptor, 3))
             actions = [(os.POSIX_SPAWN_DUP2, ours, theirs) for ours, theirs in streams]
-            os.posix_spawn(command[0], command, os.environ, file_actions=actions, setsid=True)
+            environment = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
+            os.posix_spawn(command[0], command, environment, file_actions=actions, setsid=True)
         finally:
             os.close(null)

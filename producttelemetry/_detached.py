@@ -62,7 +62,7 @@ def _end_in_time() -> None:
 
 
 def _sender(task: Task) -> Sender:
-    project = _config.paths(task.project_slug)
+    project = _config.Paths(task.config_dir, tuple(task.config_files))
 
     def may_send() -> bool:
         consent = resolve(False, _config.environment(), _config.read_config_files(project))

@@ -8,10 +8,13 @@ open. A crash after the note leaves lines that are never sent.
 from __future__ import annotations
 
 import os
+import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
+from . import _files as files
 from . import _identity
+from ._record import parse_line, split_lines
 from ._spool import Directory
 
 if TYPE_CHECKING:
@@ -27,32 +30,48 @@ def erase(project: Paths, client_id: str | None, transport: Transport, deadline:
 
     Args:
         project: whose queues are purged.
-        client_id: the id that this process uses, if it is not on disk.
+        client_id: the id that this process uses; another than that on disk, if the disk failed meanwhile.
         transport: connection to the server.
         deadline: `time.monotonic()` at which to give up.
 
     Returns:
-        Whether it is done. If not, nothing has changed. Without a client id there is nothing to erase.
+        Whether it is done. If not, nothing has changed here.
     """
-    known = _identity.read_client_id(project) or client_id
-    if known is None:
-        return True
+    known = {client_id, _identity.read_client_id(project), *_queued_ids(project)} - {None}
     with transport:
-        if transport.erase(known, deadline).kind != "accepted":
+        if not all(transport.erase(str(each), deadline).kind == "accepted" for each in known):
             return False
-    _identity.erase_client_id(project, known)
+    if time.monotonic() > deadline:  # the caller has been told False by now
+        return False
+    for each in known:
+        _identity.erase_client_id(project, str(each))
     purge(project)
     return True
 
 
+def _queued_ids(project: Paths) -> set[str]:
+    """Return the client ids of what is queued: another than the current one, if that file was lost."""
+    found: set[str] = set()
+    for directory in _destinations(project):
+        for segment in directory.segments():
+            for line in split_lines(files.read(directory.where(segment), segment.offset)):
+                found.add(str((parse_line(line) or {}).get("client_id")))
+    return {each for each in found if _identity.is_client_id(each)}
+
+
 def purge(project: Paths) -> int:
     """Delete what is queued for every destination of a project; return how many events that were."""
-    if not os.path.isdir(project.spool):
-        return 0
     events = 0
-    for name in sorted(os.listdir(project.spool)):
-        path = os.path.join(project.spool, name)
-        if os.path.isdir(path) and not os.path.islink(path):
-            with closing(Directory(path)) as directory:
-                events += directory.purge(_PATIENCE)
+    for directory in _destinations(project):
+        with closing(directory):
+            events += directory.purge(_PATIENCE)
     return events
+
+
+def _destinations(project: Paths) -> list[Directory]:
+    try:
+        names = sorted(os.listdir(project.spool))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    paths = [os.path.join(project.spool, name) for name in names]
+    return [Directory(path) for path in paths if os.path.isdir(path) and not os.path.islink(path)]

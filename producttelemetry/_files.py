@@ -38,6 +38,8 @@ DIRECTORY_MODE: Final = 0o700
 _NOFOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
 #: Descriptors are not inherited by programs the host starts (Python's default); `O_BINARY` exists on Windows only.
 _FLAGS: Final = getattr(os, "O_BINARY", 0) | _NOFOLLOW
+#: Opening a pipe in place of a file is an error then, and does not wait for its other end.
+_NONBLOCK: Final = getattr(os, "O_NONBLOCK", 0)
 #: Windows locks bytes, and nobody else can read a locked byte: segments are locked far behind their end. Lock files are
 #: locked at their first byte, as filelock does, so that both exclude each other on `sender.lock`.
 SEGMENT_BYTE: Final = 0x7FFF_FFFF
@@ -223,9 +225,12 @@ def write_at(descriptor: int, data: bytes, offset: int) -> None:
 
 def read_open(descriptor: int, offset: int = 0, limit: int = sys.maxsize) -> bytes:
     """Return what an open file holds from an offset on, at most `limit` bytes."""
+    length = os.fstat(descriptor).st_size
+    if offset >= length:
+        return b""
     # Not pread: Windows lacks it. Moving the position is harmless, writes go to the end.
     os.lseek(descriptor, offset, os.SEEK_SET)
-    wanted = min(limit, max(0, os.fstat(descriptor).st_size - offset))
+    wanted = min(limit, max(0, length - offset))
     parts: list[bytes] = []
     while wanted > 0 and (part := os.read(descriptor, wanted)):
         parts.append(part)
@@ -235,8 +240,11 @@ def read_open(descriptor: int, offset: int = 0, limit: int = sys.maxsize) -> byt
 
 def read(path: str, offset: int = 0, limit: int = sys.maxsize) -> bytes:
     """Return what a file holds from an offset on, at most `limit` bytes."""
-    descriptor = os.open(path, os.O_RDONLY | _FLAGS)
+    descriptor = os.open(path, os.O_RDONLY | _NONBLOCK | _FLAGS)
     try:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL, "not a regular file", path)
         return read_open(descriptor, offset, limit)
     finally:
         os.close(descriptor)
@@ -244,7 +252,7 @@ def read(path: str, offset: int = 0, limit: int = sys.maxsize) -> bytes:
 
 def write_new(path: str, data: bytes, *, durable: bool = False) -> None:
     """Create a file that holds `data`; a file of that name is replaced."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _FLAGS, FILE_MODE)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NONBLOCK | _FLAGS, FILE_MODE)
     try:
         while data:
             data = data[os.write(descriptor, data) :]

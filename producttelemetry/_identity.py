@@ -7,6 +7,7 @@ Guarantees: processes that start at the same moment agree on one id; an erasure 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 from contextlib import closing
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from ._config import Paths
 
 _UUID: Final = re.compile(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_UUID_LINES: Final = re.compile(rb"^[0-9a-f-]{36}$", re.MULTILINE)
 #: Longest wait for another process that creates the id, in seconds; after that we go on without it.
 _WAIT: Final = 0.1
 
@@ -64,6 +64,11 @@ def client_id(project: Paths) -> str:
         return known
 
 
+def is_client_id(text: str) -> bool:
+    """Whether a text has the form of a client id."""
+    return _UUID.fullmatch(text.encode("utf-8", "replace")) is not None
+
+
 def erased_ids(project: Paths) -> list[bytes]:
     """Return the client ids that must never be sent again.
 
@@ -71,9 +76,13 @@ def erased_ids(project: Paths) -> list[bytes]:
         OSError: there may be some, and nobody can tell; nothing may be sent then.
     """
     try:
-        return _UUID_LINES.findall(files.read(_erased(project)))
+        content = files.read(_erased(project))
     except (FileNotFoundError, NotADirectoryError):
         return []
+    ids = [match.group() for match in _UUID.finditer(content.lower())]  # whatever an editor has made of the lines
+    if not ids:
+        raise OSError(errno.EINVAL, "not a list of client ids", _erased(project))
+    return ids
 
 
 def erase_client_id(project: Paths, erased: str) -> None:
@@ -86,7 +95,8 @@ def erase_client_id(project: Paths, erased: str) -> None:
         lock.acquire(_WAIT)
         known = erased_ids(project)
         if erased.encode() not in known:
-            files.replace(_erased(project), b"".join(each + b"\n" for each in [*known, erased.encode()]))
+            noted = b"".join(each + b"\n" for each in [*known, erased.encode()])
+            files.replace(_erased(project), noted, durable=True)
         if read_client_id(project) == erased:
             files.unlink(project.client_id)
 

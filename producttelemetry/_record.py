@@ -22,6 +22,8 @@ from typing import Any, Final, Literal, NamedTuple, NoReturn, TypeAlias
 State: TypeAlias = Literal["open", "ready", "sending", "tmp"]
 
 _NAME: Final = re.compile(r"(\d{8,18})-([0-9a-f]{4,16})\.(\d{1,18})\.(\d{1,18})\.(open|ready|sending|tmp)")
+#: Numbers from here on are nobody's.
+_MOST_SEGMENTS: Final = 10**15
 
 
 def _refuse(constant: str) -> NoReturn:
@@ -65,6 +67,8 @@ def parse_name(name: str) -> Segment | None:
         return None
     number, salt, offset, slots, state = match.groups()
     segment = Segment(int(number), salt, int(offset), int(slots), state)  # type: ignore[arg-type]  # as the pattern says
+    if segment.number >= _MOST_SEGMENTS:  # nobody gets there; the one after it would be too long for a name
+        return None
     return segment if str(segment) == name else None  # a name in another spelling would be renamed into a second one
 
 

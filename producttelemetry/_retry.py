@@ -7,6 +7,7 @@ the sender, since a `not_before` beyond the longest wait we would ever ask for i
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
@@ -108,4 +109,5 @@ def from_json(value: Any) -> State:
         state = State(int(value["failures"]), float(value["not_before"]), bool(value["by_server"]), value["last_error"])
     except (KeyError, TypeError, ValueError, OverflowError):
         return State()
-    return state if state.last_error is None or isinstance(state.last_error, str) else State()
+    sound = isfinite(state.not_before) and state.failures >= 0 and isinstance(state.last_error, str | None)
+    return state if sound else State()

@@ -59,7 +59,14 @@ class Claimed(Protocol):
         """Whether nobody has deleted them meanwhile."""
         ...
 
-    def acknowledge(self, number: int, *, delivered: int = 0, dropped: Mapping[str, int] | None = None) -> None:
+    def acknowledge(
+        self,
+        number: int,
+        *,
+        delivered: int = 0,
+        dropped: Mapping[str, int] | None = None,
+        rejected: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
         """Take the first `number` lines out of the queue."""
         ...
 
@@ -109,6 +116,7 @@ class Sender:
         self._erased_ids = erased_ids
         self._log = log
         self._remembered = _retry.State()  # where the disk refuses to keep it
+        self._is_unstored = False
 
     def after_fork(self) -> None:
         """Forget the parent's locks. Called in a forked child."""
@@ -120,6 +128,8 @@ class Sender:
 
     def state(self) -> _retry.State:
         """Return the back-off that all processes share."""
+        if self._is_unstored:
+            return self._remembered
         try:
             return _retry.from_json(json.loads(files.read(self._directory.where("retry.json"), limit=65536)))
         except FileNotFoundError:
@@ -140,7 +150,9 @@ class Sender:
             try:
                 path = self._directory.where("retry.json")
                 files.replace(path, json.dumps(_retry.to_json(after)).encode())
+                self._is_unstored = False
             except OSError as error:
+                self._is_unstored = True  # what is on disk is older than what we know
                 self._log.debug(f"the back-off cannot be stored: {error}")
         if outcome.kind == "misconfigured":
             self._log.once(
@@ -162,6 +174,8 @@ class Sender:
             linger: seconds to go on looking, lock in hand, after the queue is empty.
         """
         while True:
+            if not self._may_send():  # before anything is imported or opened for it
+                return "stopped"
             if self.waits(explicit=explicit):
                 return "waiting"
             if not self._take_turn(deadline if explicit else 0.0):
@@ -210,7 +224,7 @@ class Sender:
 
     def drain_volatile(self, claim: Claimed) -> Drained:
         """Send events that wait in memory because the disk does not work. Nobody else sees them: no lock is needed."""
-        if self.waits():
+        if self.waits() or not self._may_send():
             claim.release()
             return "waiting"
         with self._connect() as transport:
@@ -270,15 +284,15 @@ class Sender:
         return outcome
 
     def _settle(self, claim: Claimed, fates: Sequence[_batch.Fate]) -> None:
-        """Take the leading events out of the queue, their fate being certain; refused ones go to a file first."""
+        """Take the leading events out of the queue, their fate being certain; refused ones are written down."""
         if not fates:
             return
         refused = [(line, fate) for line, fate in zip(claim.lines, fates, strict=False) if not fate.delivered]
         if refused:
-            self._reader.reject([_rejection(line, fate) for line, fate in refused])
             self._log.loss("rejected", f"the server refused {len(refused)} events: {refused[0][1].message}")
         dropped = {"rejected": len(refused)} if refused else {}
-        claim.acknowledge(len(fates), delivered=len(fates) - len(refused), dropped=dropped)
+        entries = [_rejection(line, fate) for line, fate in refused]
+        claim.acknowledge(len(fates), delivered=len(fates) - len(refused), dropped=dropped, rejected=entries)
 
 
 def _next_batch(lines: Iterable[bytes], erased: Collection[bytes]) -> tuple[Kind, list[bytes]]:
@@ -300,7 +314,7 @@ def _kind(line: bytes, erased: Collection[bytes]) -> Kind:
     value = parse_line(line)
     if value is None:
         return "corrupt"
-    if str(value.get("client_id")).encode() in erased:
+    if str(value.get("client_id")).encode("utf-8", "replace") in erased:
         return "purged"
     return "event" if "event_name" in value else "identify"
 

@@ -55,8 +55,8 @@ class _OurThreads(logging.Filter):
         super().__init__()
         self._inside: set[int] = set()
 
-    def filter(self, record: logging.LogRecord) -> bool:
-        return record.thread not in self._inside
+    def filter(self, record: logging.LogRecord) -> bool:  # noqa: ARG002  # it need not know its thread
+        return threading.get_ident() not in self._inside
 
     def __enter__(self) -> None:
         self._inside.add(threading.get_ident())
@@ -88,6 +88,7 @@ class Transport:
         self._custom = custom
         self._client: httpx.Client | None = None
         self._socket: socket.socket | None = None
+        self._expired = False
         for name in _LOGGERS:
             logging.getLogger(name).addFilter(_silence)  # adding it again changes nothing
 
@@ -143,7 +144,9 @@ class Transport:
                 with contextlib.closing(self._client.send(request, stream=True)) as response:
                     return _outcome(response, _read(response, deadline))
             except Exception as error:  # noqa: BLE001  # not only httpx.HTTPError: bad proxy or CA variables, a custom transport
-                return Outcome("unavailable", f"{type(error).__name__}: {error}"[:MESSAGE_CHARACTERS])
+                # The text of others may quote what they failed on, a proxy's password for example.
+                said = f": {error}" if isinstance(error, httpx.TransportError) else ""
+                return Outcome("unavailable", _clean(f"{type(error).__name__}{said}"))
 
     def _open(self) -> httpx.Client:
         no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))  # a server must not mark us
@@ -151,7 +154,9 @@ class Transport:
 
     def _watch(self, event: str, info: Mapping[str, Any]) -> None:
         """Note the socket (httpcore's `trace` extension), to be able to cut it off."""
-        if event in {"connection.connect_tcp.complete", "connection.start_tls.complete"}:
+        if self._expired:
+            raise httpx.ReadTimeout("the request took longer than it may")
+        if event.endswith(("connect_tcp.complete", "start_tls.complete")):  # of a connection, or a proxy's
             self._socket = info["return_value"].get_extra_info("socket")
 
     @contextlib.contextmanager
@@ -159,10 +164,13 @@ class Transport:
         """End the connection if the block takes longer. Each read has a timeout, but a server may go on and on."""
 
         def cut() -> None:
+            self._expired = True  # for what has no socket yet
             with contextlib.suppress(OSError):
                 if self._socket is not None:
-                    self._socket.shutdown(socket.SHUT_RDWR)
+                    # Not the method of an SSLSocket, which would go on without encryption.
+                    socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
+        self._expired = False
         timer = threading.Timer(seconds, cut)
         timer.daemon = True
         with contextlib.suppress(RuntimeError):  # no thread to be had at interpreter shutdown; the process ends anyway
@@ -177,21 +185,26 @@ def _read(response: httpx.Response, deadline: float) -> bytes:
     """Read a reply. Each read has a timeout of its own, so a server that trickles is stopped here."""
     if response.is_stream_consumed:  # a transport of the host's that answers from memory
         return response.content
-    content = b""
+    content = bytearray()
     for part in response.iter_raw():
         content += part
         if len(content) > REPLY_BYTES:
             raise httpx.DecodingError("the reply is longer than any that this protocol has")
         if time.monotonic() > deadline:
             raise httpx.ReadTimeout("the reply took longer than it may")
-    return content
+    return bytes(content)
+
+
+def _clean(text: str) -> str:
+    """Return a stranger's text as it may be logged and stored: short, on one line, nothing that steers a terminal."""
+    return "".join(letter if letter.isprintable() else " " for letter in text[:MESSAGE_CHARACTERS])
 
 
 def _outcome(response: httpx.Response, content: bytes) -> Outcome:
     """Translate an answer; the table in the README is this function."""
     status = response.status_code
     reply = _json(response, content)
-    message = f"{status} {_message(reply) or response.reason_phrase}"[:MESSAGE_CHARACTERS]
+    message = _clean(f"{status} {_message(reply) or response.reason_phrase}")
     retry_after = _retry_after(response.headers.get("Retry-After"), time.time())
     if status in _ACCEPTED and isinstance(reply, dict):
         return Outcome("accepted", message, _errors(reply))
@@ -227,7 +240,7 @@ def _errors(reply: dict[str, Any]) -> dict[int, str]:
     found: dict[int, str] = {}
     for error in errors if isinstance(errors, list) else ():
         if isinstance(error, dict) and type(error.get("index")) is int:
-            found[error["index"]] = str(error.get("message", ""))[:MESSAGE_CHARACTERS]
+            found[error["index"]] = _clean(str(error.get("message", "")))
     return found
 
 

@@ -142,13 +142,21 @@ def test_urls_are_normalised(url: str, expected: str) -> None:
     assert expected == _config.check_url(expected, "api_url"), "normalising again must not change anything"
 
 
+@pytest.mark.parametrize("url", ["http://host/?key=secret", "http://host/#secret", "http:///secret@host:x"])
+def test_a_wrong_url_that_may_hold_a_secret_is_not_shown(url: str) -> None:
+    """A key sometimes stands in a URL: the argument is named, the value is not."""
+    with pytest.raises(ConfigurationError, match="api_url") as caught:
+        _config.check_url(url, "api_url")
+    assert "secret" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "url",
     [
         *("", " ", "api.example.com", "//host", "/api", "https://", "https:///api", "https:host", "http://:80"),
         *("ftp://host", "file:///etc", "javascript:x", "http://host:port", "http://host:99999", "http://host:-1"),
         *("http://host:0", "http://[::1", "http://ho st", " http://host", "http://host\n", "http://h\u00f6st"),
-        *("http://host/?a=b", "http://host/#a", "http://ho\tst", "http://host/\0"),
+        *("http://ho\tst", "http://host/\0"),
     ],
 )
 def test_wrong_urls_are_named(url: str) -> None:

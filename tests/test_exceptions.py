@@ -247,7 +247,7 @@ def test_nothing_of_the_path_survives_at_the_cut() -> None:
 def test_any_text_can_be_scrubbed(before: str, home: str, user: str) -> None:
     """No home, name or message raises, and a home that stands there as a path is gone."""
     scrub(before, home, user)
-    assert "~/x" in scrub(f"{before}{HOME}/x", HOME, user)
+    assert f"{HOME}/" not in scrub(f"{before}{HOME}/x", HOME, user)
 
 
 # --- through the client -------------------------------------------------------------------------------------------

@@ -164,7 +164,7 @@ def test_an_opt_out_stops_a_detached_sender(collector: RunningCollector, telemet
     client._seal()
     (harness.spool(client).parents[2] / "config.json").write_text('{"telemetry": false}')
     options = client._options
-    assert _detach.start(_detach.Task(options.write_key or "", options.api_base, "default", client._spool_dir))
+    assert _detach.start(_detach.Task(options.write_key or "", options.api_base, *client._project, client._spool_dir))
     harness.wait_until(lambda: _senders() != [])
     harness.wait_until(lambda: _senders() == [])
     assert 0 == collector.journal.total

@@ -227,3 +227,84 @@ def test_without_a_home_nothing_is_written_anywhere(
     stats = client.stats()
     assert (1, 1, None) == (stats.pending, stats.volatile, stats.spool_dir)
     assert [] == list(empty.iterdir())
+
+
+def test_a_pipe_in_place_of_a_file_does_not_hang(telemetry: Make) -> None:
+    """Opening a FIFO waits for its other end, which never comes: here it is an unreadable file, at once."""
+    client = telemetry()
+    client.track("test.event", {"number": 0})
+    for name in ("ledger.json", "retry.json"):
+        place = harness.spool(client) / name
+        place.unlink(missing_ok=True)
+        os.mkfifo(place)
+    client.track("test.event", {"number": 1})
+    client.stats()
+    client.flush()
+    config = harness.spool(client).parents[2] / "config.json"
+    os.mkfifo(config)
+    assert not telemetry().enabled
+
+
+def test_a_queue_without_its_client_id_is_erased_too(telemetry: Make, collector: RunningCollector) -> None:
+    """The file with the id was lost, the queue was not: True means that nothing of it is sent any more."""
+    client = telemetry(collector.url)
+    client.track("test.event", {"number": 0})
+    client._seal()
+    (harness.spool(client).parents[2] / "client_id").unlink()
+    other = telemetry(collector.url)
+    assert other.request_deletion()
+    assert 1 == collector.store.counts().deletions
+    client.flush()
+    assert [] == harness.stored(collector)
+
+
+def test_a_refused_event_is_not_written_down_after_an_erasure(telemetry: Make, collector: RunningCollector) -> None:
+    """The batch is on its way, the client is erased, the server refuses the events: no copy of them stays."""
+    other = telemetry(collector.url)
+
+    class Erasing(httpx.HTTPTransport):
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            del request
+            assert other.request_deletion()
+            return httpx.Response(207, json={"errors": [{"index": 0, "message": "no\ud800\nforged log line\x1b[31m"}]})
+
+    with Erasing() as transport:
+        client = telemetry(collector.url, transport=transport)
+        client.track("test.event", {"number": 0})
+        client.flush()
+    assert not (harness.spool(client) / "rejected.jsonl").exists()
+
+
+def test_what_a_server_says_is_one_harmless_line(telemetry: Make) -> None:
+    """Half a surrogate pair, line breaks and escapes in a message neither block the queue nor reach a log."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        del request
+        body = b'{"errors": [{"index": 0, "message": "no\\ud800\\nforged\\u001b[31m"}]}'
+        return httpx.Response(207, content=body, headers={"Content-Type": "application/json"})
+
+    client = telemetry(transport=httpx.MockTransport(answer))
+    client.track("test.event", {"number": 0})
+    client.flush()
+    assert (0, 1) == (client.stats().pending, client.stats().dropped["rejected"])
+    (entry,) = [json.loads(text) for text in (harness.spool(client) / "rejected.jsonl").read_text().splitlines()]
+    assert "no  forged [31m" == entry["message"]
+
+
+def test_a_back_off_that_cannot_be_stored_still_holds(
+    telemetry: Make, collector: RunningCollector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An older file says that there is none; what this process knows is newer."""
+    collector.faults.set(Fault(status=503, retry_after=3600))
+    client = telemetry(collector.url)
+    client.track("test.event", {"number": 0})
+    client._seal()
+    (harness.spool(client) / "retry.json").write_text("{}")
+
+    def no_room(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files, "replace", no_room)
+    client.flush()
+    client.flush()
+    assert 1 == collector.journal.total

@@ -84,11 +84,11 @@ def test_what_a_person_must_mend_is_told_once(
 
 def test_what_is_normal_is_told_as_debug(caplog: pytest.LogCaptureFixture) -> None:
     """Being offline is no news: DEBUG, which a host does not see unless it asks."""
-    Log().debug("offline")
-    assert [] == caplog.messages
+    Log().debug("unheard")
     with caplog.at_level(logging.DEBUG, logger="producttelemetry"):
-        Log().debug("offline")
-    assert [("producttelemetry", logging.DEBUG, "offline")] == caplog.record_tuples
+        Log().debug("heard")
+    found = [record for record in caplog.record_tuples if "heard" in record[2]]
+    assert [("producttelemetry", logging.DEBUG, "heard")] == found
 
 
 @pytest.mark.parametrize("message", ["100 %", "%s %d", "{} {0}", "a\nb", "\ud800", ""])

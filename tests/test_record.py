@@ -12,7 +12,7 @@ from producttelemetry._record import Segment, parse_line, parse_name, split_line
 
 segments = st.builds(
     Segment,
-    st.integers(0, 10**18 - 1),
+    st.integers(0, 10**15 - 1),
     st.text("0123456789abcdef", min_size=4, max_size=16),
     st.integers(0, 10**18 - 1),
     st.integers(0, 10**18 - 1),

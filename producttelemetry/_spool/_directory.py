@@ -31,6 +31,8 @@ PURGE_MARK: Final = "purged"
 _OWN_DEPTH: Final = 3
 #: Directories above a destination that may be new: v1, spool, the slug's, the package's, ~/.config.
 _DEPTH: Final = 5
+#: Size of `rejected.jsonl` in bytes; beyond it the older half goes.
+REJECTED_BYTES: Final = 1 << 20
 #: More bytes than any line has; what is longer is damage.
 LINE_BYTES: Final = 1 << 16
 
@@ -202,6 +204,18 @@ class Directory:
         """Add to the ledger (invariant 7)."""
         path = self.where(LEDGER)
         files.overwrite(path, read_counts(path).plus(counts).encode(), durable=self.durable)
+
+    def reject(self, entries: Iterable[Mapping[str, Any]]) -> None:
+        """Append to `rejected.jsonl`, which never grows beyond `REJECTED_BYTES`."""
+        path = self.where("rejected.jsonl")
+        try:
+            kept = files.read(path, limit=2 * REJECTED_BYTES)
+        except FileNotFoundError:
+            kept = b""
+        kept += b"".join(json.dumps(entry).encode() + b"\n" for entry in entries)
+        if len(kept) > REJECTED_BYTES:
+            kept = kept[kept.find(b"\n", len(kept) - REJECTED_BYTES // 2) + 1 :]
+        files.replace(path, kept, durable=self.durable)
 
     def purge(self, timeout: float) -> int:
         """Delete every segment, whoever has it open (invariant 11); return how many events were deleted unsent.

@@ -13,11 +13,14 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from .. import _files as files
+from .._record import decode_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LEDGER: Final = "ledger.json"
+#: More bytes than a ledger has; what is longer is damage.
+LINE_BYTES: Final = 1 << 16
 #: Counts the events that the server took; every other key is a reason for dropping one.
 DELIVERED: Final = "delivered"
 REASONS: Final = ("overflow", "too_large", "invalid", "before_send", "rejected", "corrupt", "purged", "memory")
@@ -55,11 +58,17 @@ def read_counts(path: str) -> Counts:
     """
     dropped = dict.fromkeys(REASONS, 0)
     try:
-        value = json.loads(files.read(path))
-        dropped |= {str(reason): int(number) for reason, number in value["dropped"].items()}
-        return Counts(int(value["delivered"]), dropped)
+        value = decode_json(files.read(path, limit=LINE_BYTES).decode())
+        dropped |= {str(reason): _number(number) for reason, number in value["dropped"].items()}
+        return Counts(_number(value["delivered"]), dropped)
     except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return Counts(0, dict.fromkeys(REASONS, 0))
+
+
+def _number(value: object) -> int:
+    if type(value) is not int or not 0 <= value < 1 << 63:
+        raise ValueError("not a count")
+    return value
 
 
 class Tally:

@@ -7,7 +7,6 @@ a time.
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -18,14 +17,12 @@ from .._record import Segment, split_lines
 from ._ledger import DELIVERED
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Mapping
+    from collections.abc import Generator, Mapping, Sequence
 
     from ._directory import Directory
 
 #: Longest wait of the sender for `lock`, in seconds. It may be patient: nobody waits for it.
 PATIENCE: Final = 2.0
-#: Size of `rejected.jsonl` in bytes; beyond it the older half goes.
-REJECTED_BYTES: Final = 1 << 20
 
 
 class Claim:
@@ -44,13 +41,21 @@ class Claim:
         """Whether no purge has deleted the segment."""
         return files.path_identity(self._directory.where(self._segment)) is not None
 
-    def acknowledge(self, number: int, *, delivered: int = 0, dropped: Mapping[str, int] | None = None) -> None:
+    def acknowledge(
+        self,
+        number: int,
+        *,
+        delivered: int = 0,
+        dropped: Mapping[str, int] | None = None,
+        rejected: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
         """Take the first `number` lines out of the queue.
 
         Args:
             number: how many lines are done with.
             delivered: how many of them the server took.
             dropped: how many of them left otherwise, by reason.
+            rejected: entries for `rejected.jsonl`.
 
         Raises:
             ClaimLost: a purge deleted the segment.
@@ -62,7 +67,11 @@ class Claim:
         if not self.lines and promised > 0:
             counts["corrupt"] = counts.get("corrupt", 0) + promised
         with _held(self._directory):
+            if not self.exists():  # a purge has been here: not even a refused event may be written down again
+                raise ClaimLost("the claimed segment was deleted")
             try:
+                if rejected:
+                    self._directory.reject(rejected)
                 if any(counts.values()):
                     self._directory.count(counts)
                 if not self.lines:
@@ -124,18 +133,6 @@ class Reader:
     def has_work(self) -> bool:
         """Whether a segment waits for a sender. A look without lock."""
         return any(segment.state != "open" for segment in self.directory.segments())
-
-    def reject(self, entries: Iterable[Mapping[str, Any]]) -> None:
-        """Append to `rejected.jsonl`, which never grows beyond `REJECTED_BYTES`."""
-        path = self.directory.where("rejected.jsonl")
-        try:
-            kept = files.read(path)
-        except FileNotFoundError:
-            kept = b""
-        kept += b"".join(json.dumps(entry, ensure_ascii=False).encode() + b"\n" for entry in entries)
-        if len(kept) > REJECTED_BYTES:
-            kept = kept[kept.find(b"\n", len(kept) - REJECTED_BYTES // 2) + 1 :]
-        files.replace(path, kept, durable=self.directory.durable)
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from ._segment import OpenSegment, Overflow
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 #: Seconds between attempts to use a disk that failed.
 DISK_RETRY: Final = 1.0
@@ -296,8 +296,16 @@ class VolatileClaim:
         """Whether there was no purge meanwhile."""
         return self._writer.purges == self._purges
 
-    def acknowledge(self, number: int, *, delivered: int = 0, dropped: Mapping[str, int] | None = None) -> None:
-        """The first `number` lines are done with; the ledger learns of it when the disk is back."""
+    def acknowledge(
+        self,
+        number: int,
+        *,
+        delivered: int = 0,
+        dropped: Mapping[str, int] | None = None,
+        rejected: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        """The first `number` lines are done with; the ledger learns of it when the disk is back, other files do not."""
+        del rejected
         for _ in range(number):
             self.lines.popleft()
         self._writer.note(DELIVERED, delivered)
