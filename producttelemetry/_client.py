@@ -10,9 +10,8 @@ import json
 import os
 import sys
 import time
-from _collections_abc import Mapping
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from . import _config, _detach, _event, _identity, _options, _process
 from . import _files as files
@@ -24,7 +23,7 @@ from ._spool import Directory, Writer
 from ._worker import Worker, bounded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
     from types import TracebackType
     from typing import Self
@@ -38,6 +37,8 @@ if TYPE_CHECKING:
     from ._spool import Overflow
     from ._stats import Stats
     from ._transport import Transport
+
+Result = TypeVar("Result")
 
 #: Times that one event is encoded anew because a purge came in between.
 _PURGES: Final = 3
@@ -155,14 +156,17 @@ class Telemetry:
         self._worker = Worker(self._flush, options.flush_interval)
         self._pid = os.getpid()
 
-    def _guard(self, method: str, action: Callable[[], Any]) -> None:
+    def _guard(self, method: str, action: Callable[[], Result]) -> Result | None:
         """Run the body of a public method. Whatever it raises is our defect, and not the host's problem."""
         try:
-            action()
+            return action()
         except Exception as error:  # noqa: BLE001  # the one place that guards the host
-            self._log.loss(
-                method, f"{method}() failed, which is a defect of this package: {type(error).__name__}: {error}"
-            )
+            self._note_defect(method, error)
+            return None
+
+    def _note_defect(self, method: str, error: Exception) -> None:
+        what = f"{type(error).__name__}: {error}"
+        self._log.loss(method, f"{method}() failed, which is a defect of this package: {what}")
 
     # --- events -----------------------------------------------------------------------------------------------------
 
@@ -189,18 +193,14 @@ class Telemetry:
         Never raises and never waits for a network. An event that cannot be kept is logged and counted in `dropped`.
         """
         try:
-            options = self._options
-            if options.before_send is None:
-                self._record(lambda encoder: encoder.event(event_name, properties, event_type, timestamp))
+            hook = self._options.before_send
+            event = (event_name, properties, event_type, timestamp)
+            if hook is None:
+                self._record(lambda encoder: encoder.event(*event))
             else:
-                hook = options.before_send
-                self._record(
-                    lambda encoder: encoder.filtered_event(hook, event_name, properties, event_type, timestamp)
-                )
+                self._record(lambda encoder: encoder.filtered_event(hook, *event))
         except Exception as error:  # noqa: BLE001  # as in `_guard`, without its cost
-            self._log.loss(
-                "track", f"track() failed, which is a defect of this package: {type(error).__name__}: {error}"
-            )
+            self._note_defect("track", error)
 
     def error(
         self,
@@ -221,28 +221,15 @@ class Telemetry:
     def _track_error(self, exception: BaseException | None, message: str | None, properties: Any) -> None:
         if not self.enabled:
             return
-        from ._exceptions import describe, describe_message  # noqa: PLC0415  # traceback costs 30 ms
+        from ._exceptions import error_event  # noqa: PLC0415  # traceback costs 30 ms
 
-        home, user = _config.user()
-        name, described = "error.unknown", dict[str, Any]()
-        if isinstance(exception, BaseException):
-            described = describe(exception, home, user)
-            name = f"error.{described['error_type']}"
-            if self._options.write_key:  # in a source line of the trace, perhaps
-                described = {
-                    name: text.replace(self._options.write_key, "<write_key>") for name, text in described.items()
-                }
-        if isinstance(message, str):
-            described.setdefault("error_message", describe_message(message, home, user))
-        if not described:
-            self._reject(EventRejected("invalid", "error() needs an exception or a message"))
-            return
-        if properties is not None and not isinstance(properties, Mapping):
-            self._reject(
-                EventRejected("invalid", f"properties must be a dict or None, not a {type(properties).__name__}")
-            )
-            return
-        self.track(name, {**(properties or {}), **described}, "error")
+        try:
+            secrets = (*_config.user(), self._options.write_key or "")
+            name, described = error_event(exception, message, properties, *secrets)
+        except EventRejected as error:
+            self._reject(error)
+        else:
+            self.track(name, described, "error")
 
     def identify(self, user_id: str) -> None:
         """Link this installation to a user of yours; stored and sent in order, like an event.
@@ -350,10 +337,10 @@ class Telemetry:
             again = self._flush_once(explicit)
         except Exception as error:  # noqa: BLE001  # a disk that fails here works again later; a thread that died would not
             self._log.debug(f"flush failed: {type(error).__name__}: {error}")
-            again = self._options.flush_interval
-        return (
-            min(again or self._options.flush_interval, self._options.flush_interval) if self._writer.volatile else again
-        )
+            return self._options.flush_interval
+        if self._writer.volatile:
+            return min(again or self._options.flush_interval, self._options.flush_interval)
+        return again
 
     def _flush_once(self, explicit: bool) -> float | None:
         interval = self._options.flush_interval
@@ -415,9 +402,7 @@ class Telemetry:
             True: the server has agreed, and no event of the old client id leaves this machine any more, from any
             process. False: nothing has changed.
         """
-        erased: list[bool] = []
-        self._guard("request_deletion", lambda: erased.append(self._erase()))
-        return erased == [True]
+        return self._guard("request_deletion", self._erase) is True
 
     def _erase(self) -> bool:
         options = self._options
@@ -438,19 +423,15 @@ class Telemetry:
 
     def stats(self) -> Stats:
         """Return a look at the queue; zeros for a client that is disabled, or if the disk cannot be read."""
-        looks: list[Stats] = []
-        self._guard("stats", lambda: looks.append(self._look()))
-        if looks:
-            return looks[0]
-        from ._stats import nothing  # noqa: PLC0415  # as below
+        from ._stats import nothing  # noqa: PLC0415  # dataclasses costs 18 ms
 
-        return nothing()
+        return self._guard("stats", self._look) or nothing()
 
-    def _look(self) -> Stats:
-        from ._stats import collect, nothing  # noqa: PLC0415  # dataclasses costs 18 ms
+    def _look(self) -> Stats | None:
+        from ._stats import collect  # noqa: PLC0415  # as above
 
         if self._state in {Lifecycle.DISABLED, Lifecycle.PRINTING}:
-            return nothing()
+            return None
         return collect(self._spool_dir, self._sender.state(), self._writer.volatile, self._writer.uncounted())
 
     # --- leaving ----------------------------------------------------------------------------------------------------

@@ -49,7 +49,7 @@ def resolve(  # noqa: PLR0911  # one return for each source
     """
     if disabled:
         return Consent(enabled=False, source="disabled")
-    if environment.do_not_track.strip().lower() not in _NO | {""}:
+    if environment.do_not_track.lower() not in _NO | {""}:
         return Consent(enabled=False, source="DO_NOT_TRACK")
     telemetry = environment.telemetry.strip().lower()
     if telemetry in _NO:

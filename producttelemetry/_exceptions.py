@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import traceback
+from collections.abc import Mapping
 from typing import Any, Final
 
+from ._errors import EventRejected
 from ._event import well_formed
 
 #: Longest stack trace and message, in bytes of UTF-8.
@@ -15,6 +17,37 @@ MESSAGE_BYTES: Final = 4 * 1024
 _CUT: Final = "\n… cut …\n"
 #: Not in `alice2`, `alice.bak` or `alice-old`; but in `alice.` at the end of a sentence.
 _NAME_ENDS: Final = r"(?![.-]*\w)"
+
+
+def error_event(  # noqa: PLR0913, PLR0917  # the call, and what must not be in it
+    exception: object, message: object, properties: object, home: str, user: str, write_key: str
+) -> tuple[str, dict[str, Any]]:
+    """Return name and properties of the event for one call of `error()`.
+
+    Args:
+        exception: gives the name `error.<ClassName>`; anything but an exception is not looked at.
+        message: `error_message`, if there is no exception; anything but a text is not looked at.
+        properties: further properties, under those that describe the error.
+        home: the home directory, replaced by `~`.
+        user: the user's name, replaced by `~` where it is a part of a path.
+        write_key: replaced, for a source line of the trace may hold it.
+
+    Raises:
+        EventRejected: there is nothing to describe, or `properties` is no mapping.
+    """
+    if properties is not None and not isinstance(properties, Mapping):
+        raise EventRejected("invalid", f"properties must be a dict or None, not a {type(properties).__name__}")
+    name, described = "error.unknown", dict[str, Any]()
+    if isinstance(exception, BaseException):
+        described = describe(exception, home, user)
+        name = f"error.{described['error_type']}"
+    elif isinstance(message, str):
+        described["error_message"] = describe_message(message, home, user)
+    else:
+        raise EventRejected("invalid", "error() needs an exception or a message")
+    if write_key:
+        described = {key: text.replace(write_key, "<write_key>") for key, text in described.items()}
+    return name, {**(properties or {}), **described}
 
 
 def describe(exception: BaseException, home: str, user: str) -> dict[str, Any]:

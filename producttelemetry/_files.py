@@ -5,7 +5,7 @@ Guarantees to the modules above:
 - A file is created with mode 0600 and a directory with 0700; a symbolic link in the last place of a path is an error,
   never followed.
 - `append` is one `write` call of the whole buffer on an append-only descriptor. It says how much the kernel took.
-- `rename` never replaces an existing file unless the caller says `replace`: names carry the state of the spool.
+- `rename` is for names that are unique, so that it replaces nothing; `replace` is for small files and replaces at once.
 - A lock belongs to the open file description (flock): the kernel drops it when the last copy is closed, that is when
   the process dies. Two descriptors of one process exclude each other like two processes do. `unlock` is explicit
   because a forked child may hold a copy, and closing one of two copies releases nothing.

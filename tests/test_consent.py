@@ -148,14 +148,14 @@ def on_disk() -> Consent:
     return resolve(False, _config.environment(), _config.read_config_files(_config.paths("tool")))
 
 
-CONTENTS = {"on": '{"telemetry": true}', "off": '{"telemetry": false}', "empty": ""}
+CONTENTS = {"on": '{"telemetry": true}', "off": '{"telemetry": false}', "empty": "", "long": "{}" + " " * 10**6}
 LINKS = {"loop": "config.json", "dangling": "nowhere/config.json", "null": os.devnull}
 
 
 @pytest.mark.parametrize("which", [0, 1], ids=["platform", "literal"])
-@pytest.mark.parametrize("kind", ["missing", "directory", *CONTENTS, *LINKS])
+@pytest.mark.parametrize("kind", ["missing", "directory", "pipe", "lost directory", *CONTENTS, *LINKS])
 def test_both_places_are_honoured(places: tuple[Path, Path], which: int, kind: str) -> None:
-    """A file in either place opts out, also when it cannot be read; one that is missing says nothing."""
+    """A file in either place opts out, also when it cannot be read, and at once; one that is missing says nothing."""
     path = places[which] / "config.json"
     (places[1 - which] / "config.json").write_text("{}")
     if kind in CONTENTS:
@@ -164,6 +164,11 @@ def test_both_places_are_honoured(places: tuple[Path, Path], which: int, kind: s
         path.symlink_to(LINKS[kind])
     elif kind == "directory":
         path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "lost directory":
+        path.parent.rmdir()
+        path.parent.symlink_to("nowhere")
     enabled = kind in {"missing", "on"}
     assert (enabled, None if enabled else "config.json") == on_disk()[::2]
 

@@ -89,6 +89,18 @@ def test_properties_that_cannot_be_read_are_rejected(name: str) -> None:
     assert "invalid" == caught.value.reason
 
 
+def test_a_class_that_hides_its_name_costs_the_event_and_no_more() -> None:
+    """Where not even a marker can be made, the event is `invalid`, and never one without an object as properties."""
+
+    def fail(_: object) -> str:
+        raise RuntimeError
+
+    nameless = type("Meta", (type,), {"__name__": property(fail)})("Nameless", (NoText,), {})
+    with pytest.raises(EventRejected) as caught:
+        properties({"a": nameless()})
+    assert "invalid" == caught.value.reason
+
+
 def test_another_thread_may_change_the_properties_meanwhile() -> None:
     """While a thread goes on changing dicts, lists and sets, every event is valid and nothing is raised."""
     inner: dict[str, Any] = {"list": [1], "set": {1}}

@@ -119,8 +119,8 @@ def test_a_state_survives_its_file(state: State) -> None:
 
 
 WRONG: dict[str, list[Any]] = {
-    "failures": ["many", None, [], float("inf"), float("nan")],
-    "not_before": ["soon", None, [], 10**400],
+    "failures": ["many", None, [], float("inf"), float("nan"), -1],
+    "not_before": ["soon", None, [], 10**400, float("nan"), float("inf")],
     "last_error": [5, [], {}],
 }
 GOOD = {"failures": 1, "not_before": 2.0, "by_server": False, "last_error": None}
