@@ -25,7 +25,6 @@ from ._worker import Worker, bounded
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
-    from types import TracebackType
     from typing import Self
 
     import httpx
@@ -389,8 +388,7 @@ class Telemetry:
 
     def _flush_and_wait(self, *, explicit: bool = True) -> None:
         if self._state in {Lifecycle.OPEN, Lifecycle.CLOSED, Lifecycle.LEAVING}:
-            if self._pid != os.getpid():
-                self.after_fork()
+            self.after_fork()
             self._worker.flush(self._options.flush_timeout, explicit=explicit)
 
     def request_deletion(self) -> bool:
@@ -443,8 +441,7 @@ class Telemetry:
     def _shut_down(self) -> None:
         if self._state is not Lifecycle.OPEN:
             return
-        if self._pid != os.getpid():
-            self.after_fork()
+        self.after_fork()
         self._state = Lifecycle.CLOSED
         sealed = self._seal(last=True)
         if self._tracked:
@@ -459,11 +456,10 @@ class Telemetry:
         self._guard("exit", self._leave)
 
     def _leave(self) -> None:
-        if self._pid != os.getpid():
-            self.after_fork()
+        self.after_fork()
         if self._state is Lifecycle.PRINTING:
             return
-        sending = self._state is Lifecycle.OPEN
+        sending = self._state is Lifecycle.OPEN  # asked before consent, which may change it
         if not self._may_send():
             self._writer.purge()  # what waits in memory must not reach the disk any more
             return
@@ -487,7 +483,7 @@ class Telemetry:
         return _detach.start(_detach.Task(options.write_key, options.api_base, *self._project, self._spool_dir))
 
     def after_fork(self) -> None:
-        """Start afresh in a forked child: what the parent has open is the parent's."""
+        """Start afresh in a forked child, if this is one: what the parent has open is the parent's."""
         if self._pid == os.getpid():
             return
         parents_writer, parents_sender = self._writer, self._sender
@@ -498,7 +494,5 @@ class Telemetry:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.shutdown()

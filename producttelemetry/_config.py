@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 from ._errors import ConfigurationError
 
 DEFAULT_API_URL: Final = "https://api.producttelemetry.com"
-DEFAULT_SLUG: Final = "default"
 #: The config directory of a user without a home: whatever is tried below it fails, as on a broken disk.
 NOWHERE: Final = os.path.join(os.devnull, "no-home")
 #: Version of the spool's format, a part of its path: another version is another directory.

@@ -7,6 +7,7 @@ open. A crash after the note leaves lines that are never sent.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from contextlib import closing
@@ -37,14 +38,15 @@ def erase(project: Paths, client_id: str | None, transport: Transport, deadline:
     Returns:
         Whether it is done. If not, nothing has changed here.
     """
-    known = {client_id, _identity.read_client_id(project), *_queued_ids(project)} - {None}
+    candidates = (client_id, _identity.read_client_id(project), *_queued_ids(project))
+    known = {each for each in candidates if each is not None}
     with transport:
-        if not all(transport.erase(str(each), deadline).kind == "accepted" for each in known):
+        if not all(transport.erase(each, deadline).kind == "accepted" for each in known):
             return False
     if time.monotonic() > deadline:  # the caller has been told False by now
         return False
     for each in known:
-        _identity.erase_client_id(project, str(each))
+        _identity.erase_client_id(project, each)
     purge(project)
     return True
 
@@ -53,19 +55,20 @@ def _queued_ids(project: Paths) -> set[str]:
     """Return the client ids of what is queued: another than the current one, if that file was lost."""
     found: set[str] = set()
     for directory in _destinations(project):
-        for segment in directory.segments():
-            for line in split_lines(files.read(directory.where(segment), segment.offset)):
-                found.add(str((parse_line(line) or {}).get("client_id")))
+        with closing(directory):
+            directory.acquire(_PATIENCE)  # or look without: who is missed now is found by the filter of the sender
+            for segment in directory.segments():
+                with contextlib.suppress(FileNotFoundError):  # renamed by somebody without the lock
+                    data = files.read(directory.where(segment), segment.offset)
+                    found.update(str((parse_line(line) or {}).get("client_id")) for line in split_lines(data))
     return {each for each in found if _identity.is_client_id(each)}
 
 
-def purge(project: Paths) -> int:
-    """Delete what is queued for every destination of a project; return how many events that were."""
-    events = 0
+def purge(project: Paths) -> None:
+    """Delete what is queued for every destination of a project."""
     for directory in _destinations(project):
         with closing(directory):
-            events += directory.purge(_PATIENCE)
-    return events
+            directory.purge(_PATIENCE)
 
 
 def _destinations(project: Paths) -> list[Directory]:

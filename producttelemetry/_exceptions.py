@@ -1,4 +1,4 @@
-"""An exception → the properties of an error event, without the user's name or home directory in any path."""
+"""An exception → the properties of an error event, without the user's name and home in any path, or the write key."""
 
 from __future__ import annotations
 
@@ -39,24 +39,23 @@ def error_event(  # noqa: PLR0913, PLR0917  # the call, and what must not be in 
         raise EventRejected("invalid", f"properties must be a dict or None, not a {type(properties).__name__}")
     name, described = "error.unknown", dict[str, Any]()
     if isinstance(exception, BaseException):
-        described = describe(exception, home, user)
+        described = describe(exception, home, user, write_key)
         name = f"error.{described['error_type']}"
     elif isinstance(message, str):
-        described["error_message"] = describe_message(message, home, user)
+        described["error_message"] = describe_message(message, home, user, write_key)
     else:
         raise EventRejected("invalid", "error() needs an exception or a message")
-    if write_key:
-        described = {key: text.replace(write_key, "<write_key>") for key, text in described.items()}
     return name, {**(properties or {}), **described}
 
 
-def describe(exception: BaseException, home: str, user: str) -> dict[str, Any]:
+def describe(exception: BaseException, home: str, user: str, write_key: str = "") -> dict[str, Any]:
     """Return `error_type`, `error_message` and `stack_trace` (with causes, contexts and exception groups).
 
     Args:
         exception: what was raised.
         home: the home directory, replaced by `~`.
         user: the user's name, replaced by `~` where it is a part of a path.
+        write_key: replaced, for a source line of the trace may hold it.
     """
     try:
         message = str(exception)
@@ -68,18 +67,20 @@ def describe(exception: BaseException, home: str, user: str) -> dict[str, Any]:
         stack = "".join(traceback.format_tb(exception.__traceback__))
     return {
         "error_type": type(exception).__name__,
-        "error_message": _head(scrub(message, home, user)),
-        "stack_trace": _head_and_tail(scrub(stack, home, user)),
+        "error_message": _head(scrub(message, home, user, write_key)),
+        "stack_trace": _head_and_tail(scrub(stack, home, user, write_key)),
     }
 
 
-def describe_message(message: str, home: str, user: str) -> str:
+def describe_message(message: str, home: str, user: str, write_key: str = "") -> str:
     """Return a message as it may be sent."""
-    return _head(scrub(message, home, user))
+    return _head(scrub(message, home, user, write_key))
 
 
-def scrub(text: str, home: str, user: str) -> str:
-    """Replace the home directory and, in paths, the user's name by `~`."""
+def scrub(text: str, home: str, user: str, write_key: str = "") -> str:
+    """Replace the home directory and, in paths, the user's name by `~`; and the write key, if a source line has it."""
+    if write_key:
+        text = text.replace(write_key, "<write_key>")
     if home and home.strip("/\\"):
         text = re.sub(re.escape(home.rstrip("/\\")) + _NAME_ENDS, "~", text)
     if user:

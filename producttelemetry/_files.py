@@ -25,7 +25,6 @@ import time
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Self
 
 #: Device, inode and, where it matters, the time of the last change.
@@ -140,7 +139,6 @@ else:
 append = os.write
 close = os.close
 sync = os.fsync
-truncate = os.truncate
 unlink = os.unlink
 
 
@@ -194,7 +192,7 @@ def identity(descriptor: int) -> Identity | None:
 
 
 def path_identity(path: str, *, changes: bool = False) -> Identity | None:
-    """Return the same for a path; None if there is nothing.
+    """Return what tells the file of a path from another; None if there is nothing.
 
     Args:
         path: a link is not followed.
@@ -415,7 +413,5 @@ class Lock:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.release()

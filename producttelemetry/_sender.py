@@ -116,7 +116,7 @@ class Sender:
         self._erased_ids = erased_ids
         self._log = log
         self._remembered = _retry.State()  # where the disk refuses to keep it
-        self._is_unstored = False
+        self._file_is_stale = False
 
     def after_fork(self) -> None:
         """Forget the parent's locks. Called in a forked child."""
@@ -128,12 +128,10 @@ class Sender:
 
     def state(self) -> _retry.State:
         """Return the back-off that all processes share."""
-        if self._is_unstored:
+        if self._file_is_stale:
             return self._remembered
         try:
             return _retry.from_json(json.loads(files.read(self._directory.where("retry.json"), limit=65536)))
-        except FileNotFoundError:
-            return self._remembered
         except (OSError, ValueError, RecursionError):
             return self._remembered
 
@@ -150,9 +148,9 @@ class Sender:
             try:
                 path = self._directory.where("retry.json")
                 files.replace(path, json.dumps(_retry.to_json(after)).encode())
-                self._is_unstored = False
+                self._file_is_stale = False
             except OSError as error:
-                self._is_unstored = True  # what is on disk is older than what we know
+                self._file_is_stale = True  # what is on disk is older than what we know
                 self._log.debug(f"the back-off cannot be stored: {error}")
         if outcome.kind == "misconfigured":
             self._log.once(
@@ -224,10 +222,18 @@ class Sender:
 
     def drain_volatile(self, claim: Claimed) -> Drained:
         """Send events that wait in memory because the disk does not work. Nobody else sees them: no lock is needed."""
-        if self.waits() or not self._may_send():
+        if not self._may_send():
+            claim.release()
+            return "stopped"
+        if self.waits():
             claim.release()
             return "waiting"
-        with self._connect() as transport:
+        try:
+            transport = self._connect()
+        except BaseException:
+            claim.release()  # they are in nobody else's hands
+            raise
+        with transport:
             return self._send_claim(claim, transport, float("inf")) or "empty"
 
     def _send_claim(self, claim: Claimed, transport: Transport, deadline: float) -> Drained | None:

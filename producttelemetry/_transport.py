@@ -182,7 +182,7 @@ class Transport:
 
 
 def _read(response: httpx.Response, deadline: float) -> bytes:
-    """Read a reply. Each read has a timeout of its own, so a server that trickles is stopped here."""
+    """Read a reply. The deadline is looked at here for a host's own transport, which cannot be cut off."""
     if response.is_stream_consumed:  # a transport of the host's that answers from memory
         return response.content
     content = bytearray()

@@ -106,7 +106,7 @@ VALUES: list[tuple[Any, Any]] = [
 @pytest.mark.parametrize(("value", "expected"), VALUES, ids=[type(value).__name__ for value, _ in VALUES])
 @pytest.mark.parametrize("neighbour", ["flat", ["nested"], float("nan")], ids=["flat", "nested", "nan"])
 def test_values(value: Any, expected: Any, neighbour: Any) -> None:
-    """Each type becomes what SPEC says: directly, in containers, and whatever else stands in the event."""
+    """Each type becomes what `plain` says: directly, in containers, and whatever else stands in the event."""
     found = properties({"a": value, "list": [value], "object": {"b": value}, "neighbour": neighbour})
     flat = properties({"a": value, "neighbour": neighbour})["a"]
     # As text, because True == 1 == 1.0 in Python and not in JSON.

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from producttelemetry._event import Encoder
-from producttelemetry._exceptions import MESSAGE_BYTES, STACK_BYTES, describe, describe_message, scrub
+from producttelemetry._exceptions import MESSAGE_BYTES, STACK_BYTES, describe, describe_message, error_event, scrub
 from tests import harness
 
 if TYPE_CHECKING:
@@ -302,3 +302,12 @@ def test_the_exception_is_left_alone() -> None:
     before = (error.__traceback__, error.__cause__, error.__context__, error.args, {**error.__dict__})
     described(error)
     assert before == (error.__traceback__, error.__cause__, error.__context__, error.args, error.__dict__)
+
+
+def test_the_write_key_is_in_no_error_event() -> None:
+    """A source line or a message may hold it, also where the message is cut: not even a part of it is sent."""
+    key = "wk_0123456789abcdef"
+    for length in range(MESSAGE_BYTES - 2 * len(key), MESSAGE_BYTES):
+        _, properties = error_event(ValueError("x" * length + key), None, {"mine": 1}, HOME, "alice", key)
+        assert "wk_0" not in properties["error_message"]
+        assert key not in properties["stack_trace"]

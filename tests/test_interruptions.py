@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Make = Callable[..., Telemetry]
 
 
-@pytest.mark.parametrize("cap", [20, 100_000])
+@pytest.mark.parametrize("cap", [20, 10**6])
 def test_a_handler_that_raises_breaks_nothing(cap: int, telemetry: Make) -> None:
     """The exception belongs to the host and reaches it; every event whose `track()` had returned is there."""
     arguments = {"max_queue_size": cap, "flush_at": 10**6}
@@ -43,7 +43,8 @@ def test_a_handler_that_raises_breaks_nothing(cap: int, telemetry: Make) -> None
         # An interrupted call may have stored its event, even twice under one id; it never takes another's away.
         assert set(told["returned"]) <= set(found)
     else:
-        assert cap == len(found)
+        # An interrupt between a rename and its note wastes the slots of one step until the segment is sealed.
+        assert 0 < len(found) <= cap
     harness.assert_sound(harness.spool(client), cap)
     with open(harness.spool(client) / "lock", "rb") as other:
         assert files.try_lock(other.fileno())
@@ -164,6 +165,26 @@ def test_an_erasure_stops_a_batch_that_is_being_halved(telemetry: Make, collecto
         client.flush()
     assert 1 == len(sent)
     assert [] == harness.stored(collector)
+
+
+def test_an_opt_out_stops_a_batch_that_is_being_halved(telemetry: Make, collector: RunningCollector) -> None:
+    """Consent is read before every request, not only before every batch."""
+    sent: list[bytes] = []
+
+    class OptingOut(httpx.HTTPTransport):
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            sent.append(request.read())
+            (harness.spool(client).parents[2] / "config.json").write_text('{"telemetry": false}')
+            return super().handle_request(request)
+
+    collector.faults.set(Fault(status=422))
+    with OptingOut() as transport:
+        client = telemetry(collector.url, transport=transport, flush_at=10**6)
+        for number in range(8):
+            client.track("test.event", {"number": number})
+        client.flush()
+    assert 1 == len(sent)
+    assert not client.enabled
 
 
 def test_a_client_gives_its_descriptors_back(telemetry: Make) -> None:

@@ -120,7 +120,7 @@ def test_right_arguments_are_taken(arguments: dict[str, Any], telemetry: Callabl
 
 
 def test_the_signature() -> None:
-    """Names, order, kinds and defaults of the constructor's arguments are fixed by SPEC."""
+    """Names, order, kinds and defaults of the constructor's arguments are the documented ones."""
     found = inspect.signature(Telemetry).parameters.values()
     positional = {each.name: each.default for each in found if each.kind is each.POSITIONAL_OR_KEYWORD}
     keyword = {each.name: each.default for each in found if each.kind is each.KEYWORD_ONLY}

@@ -236,7 +236,7 @@ def test_the_interval_and_the_count_trigger_a_flush(telemetry: Make, collector: 
 
 
 def test_an_opt_out_stops_a_running_client(quiet: Make, collector: RunningCollector) -> None:
-    """Consent is read before every request: after the choice nothing is sent, and nothing is stored any more."""
+    """Consent is read at each flush: after the choice nothing is sent, and nothing is stored any more."""
     client = quiet(collector.url)
     track(client, 3)
     (harness.spool(client).parents[2] / "config.json").write_text('{"telemetry": false}')

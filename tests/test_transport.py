@@ -127,7 +127,7 @@ def _name(value: Fault | str) -> str:
 
 @pytest.mark.parametrize(("fault", "kind"), ANSWERS, ids=_name)
 def test_answers(fault: Fault, kind: str, ask: Callable[..., Outcome]) -> None:
-    """Each answer means what the table in SPEC says, and its status is in the message for people."""
+    """Each answer means what the README's table says, and its status is in the message for people."""
     outcome = ask(fault)
     assert kind == outcome.kind
     assert fault.status is None or outcome.message.startswith(f"{fault.status} ")

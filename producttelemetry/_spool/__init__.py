@@ -18,6 +18,8 @@ The format
         retry.json                     the back-off that all processes share
         rejected.jsonl                 what the server refused for good, with its message
         destination.json               {"api_url": ...}; the write key is never on disk
+        purged                         empty; replaced by every purge, for those that have no segment to miss
+        *.new                          the next content of one of these files, on its way
 
 Everything the queue knows stands in the names; `_record` has their grammar. A rename is the transaction. A segment
 holds JSON Lines: a line is one object as the server gets it, ended by a newline. A line is valid if and only if it is
@@ -27,9 +29,10 @@ The writer (`_writer`, `_segment`)
 ----------------------------------
 1. Slots left in the reservation of the own open segment: one `write` of the whole line. Done.
 2. Else take `lock` and list the names. Own segment gone: purged. Own segment large: seal it.
-3. The slots add up to the cap: recover orphans, then evict one event from the oldest `ready` or, if there is none, from
-   the own segment; else refuse.
-4. Rename the own segment to a larger number of slots; or adopt the last `ready` if it is small; or create a new one.
+3. The slots add up to the cap: recover orphans, then evict one event from the oldest `ready` or, if there is none,
+   from the own segment; with `drop_newest`, or with nothing to evict, refuse.
+4. Rename the own segment to a larger number of slots. Without one: look at `purged`, recover orphans, and adopt the last
+   `ready` if it is small, or create a new one.
 
 The reader (`_reader`)
 ----------------------
@@ -41,6 +44,7 @@ The reader (`_reader`)
 The invariants
 --------------
 1.  One writer. Only the process that opened an `open` segment writes to it: one `write` of one whole line, append-only.
+    Others only cut it: a torn line when its writer is dead, everything in a purge.
 2.  Alive means locked. The writer holds the OS lock of its open segment, which the kernel drops when the process dies.
     Whoever gets that lock has found an orphan: cut a torn last line, count, rename to `ready`. No timestamp, process id
     or timer ever decides about ownership.
@@ -51,15 +55,15 @@ The invariants
 5.  The sender claims by renaming, and acknowledges by renaming.
 6.  Order comes from the sequence number, never from a clock.
 7.  The ledger is rewritten in one step under `lock`, before the events leave: a crash may count twice, but never hides
-    a loss.
+    a loss of what was accepted. What never entered the queue is told at the next reservation or seal.
 8.  Damage is contained. A line that is not valid is skipped and counted as `corrupt`, as is an event that a name
     promised and nobody can find. Names that do not parse and other format versions are left alone.
 9.  Waiting for a holder of `lock` that does not go on is bounded, and nobody waits twice for the same one. Past the
     bound a writer reserves without it, one step beyond the cap at the most; only when that is used up, or the disk
-    fails, does an event wait in memory, within the cap.
+    fails, does an event wait in memory, within the cap. A process that ends writes down what waits, cap or not.
 10. No lock file is ever deleted or renamed.
-11. A purge unlinks, also what living writers have open. They find out at their next reservation or seal, count what
-    they wrote since as `purged`, and start afresh.
+11. A purge empties and unlinks, also what living writers have open, and does not depend on getting the lock. They find
+    out at their next reservation or seal, count what they wrote since as `purged`, and start afresh.
 
 What survives: with `fsync=False` an appended event survives the death of every process, not of the machine; with
 `fsync=True` the line and the name of its file are on stable storage before `append` returns. A rename that a power cut

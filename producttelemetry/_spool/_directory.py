@@ -1,6 +1,6 @@
 """One destination's directory: the set of names, and what everybody does to it under `lock`.
 
-`Directory` is a place and has no state but its lock; writer, reader and commands each have their own, so that two
+`Directory` is a place with a lock; writer, reader and commands each have their own, so that two
 threads of one process exclude each other as two processes do. Unless it says otherwise, a method is called with
 `lock` held.
 """
@@ -177,10 +177,12 @@ class Directory:
             files.close(descriptor)
 
     def evict_first(self, segment: Segment) -> Segment | None:
-        """Drop the first event of a ready segment to make room, and count it first (invariants 3 and 7).
+        """Drop the first event of a ready segment, or of the caller's own open one, and count it first (invariant 7).
+
+        A segment in which no line ends within `LINE_BYTES` is `corrupt` as a whole.
 
         Returns:
-            What is left of the segment; None if nothing is.
+            What is left of the segment; None if nothing is; the same if it is open and holds no event.
         """
         data = files.read(self.where(segment), segment.offset, LINE_BYTES)
         length = data.find(b"\n") + 1

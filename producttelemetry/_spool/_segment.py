@@ -55,7 +55,7 @@ class OpenSegment:
         self._unsynced = False
         self._size = 0
         self._left = 0
-        self._over_cap = False
+        self._extra_step_taken = False
 
     def abandon(self) -> None:
         """Close what was inherited from the parent process: unlock and seal nothing. Called in a forked child."""
@@ -74,9 +74,9 @@ class OpenSegment:
         """Look at the names before the next line is written: the segment may have been deleted."""
         self._left = 0
 
-    def go_over_cap(self) -> None:
+    def allow_extra_step(self) -> None:
         """Allow one more step without `lock`: the process ends, and durability goes before the cap."""
-        self._over_cap = False
+        self._extra_step_taken = False
 
     def write(self, line: bytes) -> None:
         """Append one line, getting slots for it first if need be.
@@ -143,7 +143,7 @@ class OpenSegment:
         if not self._acquire():
             self._reserve_without_lock()
             return
-        self._over_cap = False
+        self._extra_step_taken = False
         try:
             self._reserve_under_lock()
         finally:
@@ -289,9 +289,9 @@ class OpenSegment:
         if self._left > 0:  # a large segment that should have been sealed
             return
         segments = self._segments()
-        if _total(segments) >= self._cap and self._over_cap:
+        if _total(segments) >= self._cap and self._extra_step_taken:
             raise LockTimeout("the lock of the spool is held by a process that does not go on")
-        self._over_cap = True
+        self._extra_step_taken = True
         slots = self._step(segments)
         if self._own is not None:
             self._extend(slots)

@@ -189,7 +189,7 @@ class Writer:
     def _write_back_all(self) -> None:
         """Store everything that waits, at the end of the process: durability goes before the cap."""
         while self._memory:
-            self._segment.go_over_cap()
+            self._segment.allow_extra_step()
             if not self._write_back_one():
                 return
 
@@ -219,7 +219,7 @@ class Writer:
         self.purges += 1
 
     def purge(self) -> None:
-        """Forget what waits in memory: this process has had its client erased."""
+        """Forget what waits in memory: an erasure or an opt-out."""
         with self._mutex:
             self._note_purge()
             self._purged = False

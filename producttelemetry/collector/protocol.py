@@ -1,4 +1,4 @@
-"""The three routes that the SDK speaks to, answered truthfully. The table of the wire is in the package's SPEC.
+"""The three routes that the SDK speaks to, answered truthfully. The README has the table of answers.
 
 | route | answers |
 |---|---|
