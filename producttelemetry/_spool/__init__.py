@@ -31,8 +31,8 @@ The writer (`_writer`, `_segment`)
 2. Else take `lock` and list the names. Own segment gone: purged. Own segment large: seal it.
 3. The slots add up to the cap: recover orphans, then evict one event from the oldest `ready` or, if there is none,
    from the own segment; with `drop_newest`, or with nothing to evict, refuse.
-4. Rename the own segment to a larger number of slots. Without one: look at `purged`, recover orphans, and adopt the last
-   `ready` if it is small, or create a new one.
+4. Rename the own segment to a larger number of slots. Without one: look at `purged`, recover orphans, and adopt the
+   last `ready` if it is small, or create a new one.
 
 The reader (`_reader`)
 ----------------------
