@@ -22,11 +22,11 @@ from . import _files as files
 from ._errors import ClaimLost, LockTimeout
 from ._record import parse_line
 from ._retry import Outcome
-from ._spool import Directory, Reader
+from ._spool import Directory, Reader, Settled
 
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from ._log import Log
     from ._transport import Transport
@@ -59,14 +59,7 @@ class Claimed(Protocol):
         """Whether nobody has deleted them meanwhile."""
         ...
 
-    def acknowledge(
-        self,
-        number: int,
-        *,
-        delivered: int = 0,
-        dropped: Mapping[str, int] | None = None,
-        rejected: Sequence[Mapping[str, Any]] = (),
-    ) -> None:
+    def acknowledge(self, number: int, settled: Settled) -> None:
         """Take the first `number` lines out of the queue."""
         ...
 
@@ -239,7 +232,7 @@ class Sender:
     def _send_claim(self, claim: Claimed, transport: Transport, deadline: float) -> Drained | None:
         """Send one segment; None if all of it is done with."""
         if not claim.lines:
-            claim.acknowledge(0)
+            claim.acknowledge(0, Settled())
         try:
             while claim.lines:
                 ended = self._send_batch(claim, transport, deadline)
@@ -254,7 +247,7 @@ class Sender:
         erased = frozenset(self._erased_ids())
         kind, lines = _next_batch(claim.lines, erased)
         if kind in {"corrupt", "purged"}:
-            claim.acknowledge(len(lines), dropped={kind: len(lines)})
+            claim.acknowledge(len(lines), Settled(dropped={kind: len(lines)}))
             return None
         trial = _batch.Trial(len(lines))
         while (part := trial.next()) is not None:
@@ -296,9 +289,9 @@ class Sender:
         refused = [(line, fate) for line, fate in zip(claim.lines, fates, strict=False) if not fate.delivered]
         if refused:
             self._log.loss("rejected", f"the server refused {len(refused)} events: {refused[0][1].message}")
-        dropped = {"rejected": len(refused)} if refused else {}
         entries = [_rejection(line, fate) for line, fate in refused]
-        claim.acknowledge(len(fates), delivered=len(fates) - len(refused), dropped=dropped, rejected=entries)
+        settled = Settled(len(fates) - len(refused), {"rejected": len(refused)}, entries)
+        claim.acknowledge(len(fates), settled)
 
 
 def _next_batch(lines: Iterable[bytes], erased: Collection[bytes]) -> tuple[Kind, list[bytes]]:

@@ -13,7 +13,7 @@ import pytest
 from producttelemetry import _files as files
 from producttelemetry._errors import ClaimLost, Purged, QueueFull
 from producttelemetry._record import parse_name
-from producttelemetry._spool import Directory, Reader, Writer, check
+from producttelemetry._spool import Directory, Reader, Settled, Writer, check
 from producttelemetry._spool._directory import SEGMENT_BYTES
 from tests import harness
 
@@ -270,15 +270,15 @@ def test_a_claim_is_acknowledged_step_by_step(make: Make, place: Path, reader: R
     claim = reader.claim()
     assert claim is not None
     assert [("sending", 5)] == states(place)
-    claim.acknowledge(2, delivered=2)
+    claim.acknowledge(2, Settled(delivered=2))
     assert [("sending", 3)] == states(place)
     assert [2, 3, 4] == harness.numbers(harness.events(place))
-    claim.acknowledge(1, dropped={"rejected": 1})
+    claim.acknowledge(1, Settled(dropped={"rejected": 1}))
     claim.release()
     assert [("ready", 2)] == states(place)
     again = reader.claim()
     assert again is not None
-    again.acknowledge(2, delivered=2)
+    again.acknowledge(2, Settled(delivered=2))
     assert [] == states(place)
     ledger = Directory(str(place)).ledger()
     assert (4, 1) == (ledger.delivered, ledger.dropped["rejected"])
@@ -311,7 +311,7 @@ def test_a_promise_that_nobody_can_keep_is_counted(make: Make, place: Path, read
     )
     claim = reader.claim()
     assert claim is not None
-    claim.acknowledge(2, delivered=2)
+    claim.acknowledge(2, Settled(delivered=2))
     ledger = Directory(str(place)).ledger()
     assert (2, 3) == (ledger.delivered, ledger.dropped["corrupt"])
     assert [] == states(place)
@@ -325,7 +325,7 @@ def test_an_emptied_segment_is_counted(make: Make, place: Path, reader: Reader) 
     (place / harness.segments(place)[0]).write_bytes(b"")
     claim = reader.claim()
     assert claim is not None
-    claim.acknowledge(0)
+    claim.acknowledge(0, Settled())
     assert 1 == Directory(str(place)).ledger().dropped["corrupt"]
     assert [] == states(place)
 
@@ -342,7 +342,7 @@ def test_a_purge_reaches_living_writers(make: Make, place: Path, reader: Reader)
     assert [] == states(place)
     idle.append(line(2))  # has slots, and does not look
     with pytest.raises(ClaimLost):
-        claim.acknowledge(1, delivered=1)
+        claim.acknowledge(1, Settled(delivered=1))
     with pytest.raises(Purged):
         append_all(idle, range(3, 20))
     idle.append(line(20))

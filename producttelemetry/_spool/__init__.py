@@ -74,7 +74,7 @@ from __future__ import annotations
 
 from ._check import check
 from ._directory import Directory, Survey
-from ._ledger import REASONS, Counts
+from ._ledger import REASONS, Counts, Settled
 from ._reader import Claim, Reader
 from ._segment import Overflow
 from ._writer import VolatileClaim, Writer
@@ -86,6 +86,7 @@ __all__ = [
     "Directory",
     "Overflow",
     "Reader",
+    "Settled",
     "Survey",
     "VolatileClaim",
     "Writer",

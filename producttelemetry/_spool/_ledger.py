@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter, deque
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from .. import _files as files
 from .._record import decode_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 LEDGER: Final = "ledger.json"
 #: More bytes than a ledger has; what is longer is damage.
@@ -24,6 +24,20 @@ LINE_BYTES: Final = 1 << 16
 #: Counts the events that the server took; every other key is a reason for dropping one.
 DELIVERED: Final = "delivered"
 REASONS: Final = ("overflow", "too_large", "invalid", "before_send", "rejected", "corrupt", "purged", "memory")
+
+
+class Settled(NamedTuple):
+    """What became of lines that leave the queue.
+
+    Attributes:
+        delivered: how many of them the server took.
+        dropped: how many of them left otherwise, by reason.
+        rejected: entries for `rejected.jsonl`.
+    """
+
+    delivered: int = 0
+    dropped: Mapping[str, int] = {}
+    rejected: Sequence[Mapping[str, Any]] = ()
 
 
 class Counts(NamedTuple):

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from collections import deque
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from .. import _files as files
 from .._errors import ClaimLost, LockTimeout
 from .._record import Segment, split_lines
-from ._ledger import DELIVERED
+from ._ledger import DELIVERED, Settled
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
+    from collections.abc import Generator
 
     from ._directory import Directory
 
@@ -41,28 +41,19 @@ class Claim:
         """Whether no purge has deleted the segment."""
         return files.path_identity(self._directory.where(self._segment)) is not None
 
-    def acknowledge(
-        self,
-        number: int,
-        *,
-        delivered: int = 0,
-        dropped: Mapping[str, int] | None = None,
-        rejected: Sequence[Mapping[str, Any]] = (),
-    ) -> None:
+    def acknowledge(self, number: int, settled: Settled) -> None:
         """Take the first `number` lines out of the queue.
 
         Args:
             number: how many lines are done with.
-            delivered: how many of them the server took.
-            dropped: how many of them left otherwise, by reason.
-            rejected: entries for `rejected.jsonl`.
+            settled: what became of them.
 
         Raises:
             ClaimLost: a purge deleted the segment.
             LockTimeout: `lock` was not to be had; the lines will be sent again.
         """
         length = sum(len(self.lines.popleft()) for _ in range(number))
-        counts = {DELIVERED: delivered, **(dropped or {})}
+        counts = {DELIVERED: settled.delivered, **settled.dropped}
         promised = self._segment.slots - number
         if not self.lines and promised > 0:
             counts["corrupt"] = counts.get("corrupt", 0) + promised
@@ -70,8 +61,8 @@ class Claim:
             if not self.exists():  # a purge has been here: not even a refused event may be written down again
                 raise ClaimLost("the claimed segment was deleted")
             try:
-                if rejected:
-                    self._directory.reject(rejected)
+                if settled.rejected:
+                    self._directory.reject(settled.rejected)
                 if any(counts.values()):
                     self._directory.count(counts)
                 if not self.lines:

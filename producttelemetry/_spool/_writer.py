@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .._errors import LockTimeout, Purged, QueueFull
 from ._directory import LOCK_WAIT, Directory
-from ._ledger import DELIVERED, Tally
+from ._ledger import DELIVERED, Settled, Tally
 from ._segment import OpenSegment, Overflow
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 #: Seconds between attempts to use a disk that failed.
 DISK_RETRY: Final = 1.0
@@ -296,20 +296,12 @@ class VolatileClaim:
         """Whether there was no purge meanwhile."""
         return self._writer.purges == self._purges
 
-    def acknowledge(
-        self,
-        number: int,
-        *,
-        delivered: int = 0,
-        dropped: Mapping[str, int] | None = None,
-        rejected: Sequence[Mapping[str, Any]] = (),
-    ) -> None:
+    def acknowledge(self, number: int, settled: Settled) -> None:
         """The first `number` lines are done with; the ledger learns of it when the disk is back, other files do not."""
-        del rejected
         for _ in range(number):
             self.lines.popleft()
-        self._writer.note(DELIVERED, delivered)
-        for reason, count in (dropped or {}).items():
+        self._writer.note(DELIVERED, settled.delivered)
+        for reason, count in settled.dropped.items():
             self._writer.note(reason, count)
 
     def release(self) -> None:
