@@ -73,7 +73,7 @@ def purge(project: Paths) -> None:
 
 def _destinations(project: Paths) -> list[Directory]:
     try:
-        names = sorted(os.listdir(project.spool))
+        names = files.listing(project.spool)
     except (FileNotFoundError, NotADirectoryError):
         return []
     paths = [os.path.join(project.spool, name) for name in names]

@@ -182,6 +182,16 @@ def names(path: str) -> list[str]:
         return [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
 
 
+def listing(path: str) -> list[str]:
+    """Return the names of everything in a directory, in alphabetical order."""
+    return sorted(os.listdir(path))
+
+
+def exists(path: str) -> bool:
+    """Whether a path has anything; a link counts, wherever it leads."""
+    return path_identity(path) is not None
+
+
 def identity(descriptor: int) -> Identity | None:
     """Return what tells one open file from another, whatever its name is; None if the descriptor is closed."""
     try:

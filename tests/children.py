@@ -13,6 +13,7 @@ import time
 from typing import Any
 
 from producttelemetry import Telemetry
+from tests import harness, oracle
 
 
 def report(text: object) -> None:
@@ -23,6 +24,8 @@ def report(text: object) -> None:
 def make(settings: dict[str, Any]) -> Telemetry:
     """Make a client from a test's settings; `key` and `url` have short names because every test gives them."""
     arguments: dict[str, Any] = {"on_exit": "keep", **settings.get("arguments", {})}
+    if "journal" in settings:
+        oracle.listen(settings["journal"])
     return Telemetry(settings.get("key", "key"), settings["url"], **arguments)
 
 
@@ -141,9 +144,5 @@ def drain(settings: dict[str, Any]) -> None:
     report(client.stats().pending)
 
 
-PROGRAMS = {
-    program.__name__: program for program in (track, sigterm, one, fork, fork_while_importing, interrupted, drain)
-}
-
 if __name__ == "__main__":
-    PROGRAMS[sys.argv[1]](json.loads(sys.argv[2]))
+    harness.main(track, sigterm, one, fork, fork_while_importing, interrupted, drain)

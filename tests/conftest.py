@@ -13,6 +13,7 @@ import pytest
 from producttelemetry import Telemetry
 from producttelemetry.collector import RunningCollector
 from tests import harness
+from tests.oracle import Oracle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,6 +58,12 @@ def collector() -> Iterator[RunningCollector]:
     """A real collector on a free loopback port."""
     with RunningCollector() as running:
         yield running
+
+
+@pytest.fixture
+def oracle(tmp_path: Path, collector: RunningCollector, telemetry: Callable[..., Telemetry]) -> Oracle:
+    """Find out what became of every event that clients with `collector.url` track."""
+    return Oracle(tmp_path / "journals", collector, telemetry)
 
 
 @pytest.fixture

@@ -44,13 +44,13 @@ def check(path: str, cap: int | None = None) -> list[str]:
 
 def _foreign(directory: Directory) -> Iterator[str]:
     regular = set(files.names(directory.path))
-    for name in sorted(os.listdir(directory.path)):
+    for name in files.listing(directory.path):
         if name not in regular:
             yield f"{name}: not a regular file (invariant 8)"
         elif parse_name(name) is None and name not in _OTHER_FILES:
             yield f"{name}: not a name of this format (invariant 8)"
     versions, current = os.path.split(os.path.dirname(directory.path))
-    for name in sorted(os.listdir(versions)):
+    for name in files.listing(versions):
         if name != current and name.startswith("v"):
             yield f"{name}: another format version (invariant 8)"
 

@@ -73,7 +73,7 @@ class Directory:
         if self.durable:
             self._sync_parents()
         described = self.where("destination.json")
-        if not os.path.lexists(described):
+        if not files.exists(described):
             files.write_new(described, json.dumps(dict(description)).encode())
 
     def acquire(self, timeout: float) -> bool:
@@ -236,7 +236,7 @@ class Directory:
                         events += self._purge(segment)
                     except FileNotFoundError:  # renamed by its writer without the lock
                         continue
-            if os.path.lexists(self.where("rejected.jsonl")):
+            if files.exists(self.where("rejected.jsonl")):
                 files.unlink(self.where("rejected.jsonl"))
         return events
 

@@ -1,0 +1,172 @@
+"""The question that every fault has to answer: where is each event that `track()` accepted?
+
+Whoever tracks tells a journal first what it is about to store and then that it was accepted. The journal is a file
+that is written without a buffer, so it survives the process at any instant, as the spool does. `Oracle.settle` then asks
+everybody else: the spool's `check()`, the server, the ledger.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from producttelemetry._spool import Writer
+from tests import harness
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from producttelemetry import Stats, Telemetry
+    from producttelemetry.collector import RunningCollector
+
+Event = dict[str, Any]
+
+
+def listen(journal: str | os.PathLike[str]) -> Callable[[], None]:
+    """Tell a journal of every event that this process, and whatever it forks, stores from now on.
+
+    Returns:
+        A function that ends it.
+    """
+    descriptor = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    append = Writer.append
+
+    def listening(writer: Writer, line: bytes) -> None:
+        os.write(descriptor, b"?" + line)
+        append(writer, line)
+        os.write(descriptor, b"=" + json.loads(line)["event_id"].encode() + b"\n")
+
+    Writer.append = listening  # type: ignore[method-assign]  # the public calls return nothing to know an event by
+
+    def end() -> None:
+        Writer.append = append  # type: ignore[method-assign]
+        os.close(descriptor)
+
+    return end
+
+
+class Told(NamedTuple):
+    """What journals tell.
+
+    Attributes:
+        attempted: events by `event_id`, accepted or not.
+        accepted: the ids of those whose `track()` has returned.
+    """
+
+    attempted: dict[str, Event]
+    accepted: set[str]
+
+
+def read(journals: Iterable[str | os.PathLike[str]]) -> Told:
+    """Read journals; the last line of one may be torn by a kill."""
+    told = Told({}, set())
+    for journal in journals:
+        with open(journal, "rb") as file:
+            for line in file.read().split(b"\n")[:-1]:
+                if line.startswith(b"?"):
+                    event = json.loads(line[1:])
+                    told.attempted[event["event_id"]] = event
+                else:
+                    told.accepted.add(line[1:].decode())
+    return told
+
+
+class Verdict(NamedTuple):
+    """What became of every event; see `Oracle.settle`."""
+
+    told: Told
+    stored: list[Event]
+    stats: Stats
+
+    @property
+    def missing(self) -> set[str]:
+        """Ids that were accepted and have not arrived."""
+        return self.told.accepted - {event["event_id"] for event in self.stored}
+
+
+class Oracle:
+    """One destination, what its processes told, and the server that it ends up on.
+
+    Args:
+        place: a directory for the journals.
+        collector: the server.
+        make: makes clients of this process; see `conftest.telemetry`.
+    """
+
+    def __init__(self, place: Path, collector: RunningCollector, make: Callable[..., Telemetry]) -> None:
+        self._place = place
+        self._make = make
+        self.collector = collector
+        self._place.mkdir()
+
+    def journal(self) -> str:
+        """Return the path of a new journal, for one process and what it forks."""
+        return str(self._place / f"{len(list(self._place.iterdir())):06d}-{os.urandom(4).hex()}")
+
+    @property
+    def spool(self) -> Path:
+        """The directory of the destination."""
+        return harness.spool(self._make(self.collector.url))
+
+    def told(self) -> Told:
+        """Read all journals."""
+        return read(sorted(self._place.iterdir()))
+
+    def settle(
+        self,
+        *,
+        exact: bool = False,
+        problems: Iterable[str] = (),
+        lasting: Iterable[str] = (),
+        slack: int = 0,
+        **arguments: Any,
+    ) -> Verdict:
+        """Track a fresh event, send everything, and assert that nothing is lost, invented, altered or stuck.
+
+        Args:
+            exact: nobody was killed, so that the ledger knows each event exactly once.
+            problems: what `check()` is expected to say before anything is recovered, and no longer afterwards; each is
+                a part of a line.
+            lasting: what it is expected to say before and afterwards.
+            slack: how many events may be missing and uncounted, for a test that says why.
+            arguments: of the client that sends.
+        """
+        client = self._make(self.collector.url, **{"flush_at": 10**6, "flush_timeout": 60.0, **arguments})
+        path = harness.spool(client)
+        if path.exists():
+            harness.assert_sound(path, problems=[*problems, *lasting])
+        end = listen(self.journal())
+        try:
+            client.track("oracle.fresh")
+        finally:
+            end()
+        fresh = next(reversed(self.told().attempted))
+        client.flush()
+        harness.discard(client)
+        verdict = Verdict(self.told(), harness.stored(self.collector), client.stats())
+        assert (0, 0) == (verdict.stats.pending, verdict.stats.volatile), "something is stuck"
+        harness.assert_sound(path, problems=lasting)
+        _assert_true(verdict)
+        assert fresh in {event["event_id"] for event in verdict.stored}, "a fresh event does not get through"
+        _assert_counted(verdict, exact=exact, slack=slack, duplicates=self.collector.store.counts().duplicates)
+        return verdict
+
+
+def _assert_true(verdict: Verdict) -> None:
+    ids = Counter(event["event_id"] for event in verdict.stored)
+    assert {1} == set(ids.values()), "the server stores an id once"
+    assert set() == set(ids) - set(verdict.told.attempted), "invented"
+    assert [] == [event for event in verdict.stored if event != verdict.told.attempted[event["event_id"]]], "altered"
+
+
+def _assert_counted(verdict: Verdict, *, exact: bool, slack: int, duplicates: int) -> None:
+    missing = len(verdict.missing)
+    dropped = sum(verdict.stats.dropped.values())
+    assert missing <= dropped + slack, f"lost: {missing} are missing and {dropped} counted"
+    if exact:
+        refused = len(verdict.told.attempted) - len(verdict.told.accepted)
+        arrived = len(verdict.stored)
+        assert (missing + refused, arrived, 0) == (dropped, verdict.stats.delivered, duplicates)

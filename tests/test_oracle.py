@@ -1,0 +1,73 @@
+"""The oracle itself: it must be able to fail."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests import harness
+from tests.oracle import listen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from producttelemetry import Telemetry
+    from tests.oracle import Oracle
+
+
+@pytest.fixture
+def segment(oracle: Oracle, telemetry: Callable[..., Telemetry]) -> Path:
+    """Three accepted events, sealed; a hundred earlier ones that came and went."""
+    client = telemetry(oracle.collector.url, flush_at=10**6)
+    end = listen(oracle.journal())
+    for number in range(3):
+        client.track("test.event", {"number": number})
+    end()
+    harness.discard(client)
+    (name,) = harness.segments(oracle.spool)
+    return oracle.spool / name
+
+
+def test_nothing_happened(oracle: Oracle, segment: Path) -> None:
+    """Without a fault every event arrives and the books are exact."""
+    assert segment.exists()
+    verdict = oracle.settle(exact=True)
+    assert 4 == len(verdict.stored)
+    assert set() == verdict.missing
+
+
+def test_a_lost_event_is_seen(oracle: Oracle, segment: Path) -> None:
+    """A segment that is gone without being counted."""
+    segment.unlink()
+    with pytest.raises(AssertionError, match="lost: 3 are missing and 0 counted"):
+        oracle.settle()
+
+
+def test_an_altered_event_is_seen(oracle: Oracle, segment: Path) -> None:
+    """One digit."""
+    data = segment.read_bytes()
+    segment.write_bytes(data.replace(b'"number":1', b'"number":7'))
+    assert data != segment.read_bytes()
+    with pytest.raises(AssertionError, match="altered"):
+        oracle.settle()
+
+
+def test_an_invented_event_is_seen(oracle: Oracle, segment: Path) -> None:
+    """An id that nobody tracked."""
+    lines = segment.read_bytes().splitlines(keepends=True)
+    event = json.loads(lines[0]) | {"event_id": "01890a5d-ac96-774b-bcce-b302099a8057"}
+    segment.write_bytes(b"".join([json.dumps(event).encode() + b"\n", *lines[1:]]))
+    with pytest.raises(AssertionError, match="invented"):
+        oracle.settle()
+
+
+def test_a_broken_promise_is_seen(oracle: Oracle, segment: Path) -> None:
+    """What `check()` says counts, too."""
+    os.rename(segment, str(segment).replace(".3.ready", ".4.ready"))
+    with pytest.raises(AssertionError):
+        oracle.settle()
+    oracle.settle(problems=["holds 3 events"], exact=False)
