@@ -1,8 +1,8 @@
 """The question that every fault has to answer: where is each event that `track()` accepted?
 
 Whoever tracks tells a journal first what it is about to store and then that it was accepted. The journal is a file
-that is written without a buffer, so it survives the process at any instant, as the spool does. `Oracle.settle` then asks
-everybody else: the spool's `check()`, the server, the ledger.
+that is written without a buffer, so it survives the process at any instant, as the spool does. `Oracle.settle` then
+asks everybody else: the spool's `check()`, the server, the ledger.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ def listen(journal: str | os.PathLike[str]) -> Callable[[], None]:
     descriptor = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     append = Writer.append
 
-    def listening(writer: Writer, line: bytes) -> None:
+    def listening(self: Writer, line: bytes) -> None:
         os.write(descriptor, b"?" + line)
-        append(writer, line)
+        append(self, line)
         os.write(descriptor, b"=" + json.loads(line)["event_id"].encode() + b"\n")
 
     Writer.append = listening  # type: ignore[method-assign]  # the public calls return nothing to know an event by
