@@ -22,8 +22,10 @@ from typing import Any, Final, Literal, NamedTuple, NoReturn, TypeAlias
 State: TypeAlias = Literal["open", "ready", "sending", "tmp"]
 
 _NAME: Final = re.compile(r"(\d{8,18})-([0-9a-f]{4,16})\.(\d{1,18})\.(\d{1,18})\.(open|ready|sending|tmp)")
-#: Numbers from here on are nobody's.
-_MOST_SEGMENTS: Final = 10**15
+#: The last number; those beyond it are nobody's.
+LAST_NUMBER: Final = 10**15 - 1
+#: More bytes than any line has; what is longer is damage.
+LINE_BYTES: Final = 1 << 16
 
 
 def _refuse(constant: str) -> NoReturn:
@@ -67,7 +69,7 @@ def parse_name(name: str) -> Segment | None:
         return None
     number, salt, offset, slots, state = match.groups()
     segment = Segment(int(number), salt, int(offset), int(slots), state)  # type: ignore[arg-type]  # as the pattern says
-    if segment.number >= _MOST_SEGMENTS:  # nobody gets there; the one after it would be too long for a name
+    if segment.number > LAST_NUMBER:
         return None
     return segment if str(segment) == name else None  # a name in another spelling would be renamed into a second one
 
@@ -81,6 +83,8 @@ def split_lines(data: bytes) -> list[bytes]:
 
 def parse_line(line: bytes) -> dict[str, Any] | None:
     """Return the object of a line that the server can be given, or None if the line is damaged."""
+    if len(line) > LINE_BYTES:
+        return None
     try:
         value = decode_json(line.decode())
     except (ValueError, RecursionError):

@@ -23,7 +23,8 @@ The format
 
 Everything the queue knows stands in the names; `_record` has their grammar. A rename is the transaction. A segment
 holds JSON Lines: a line is one object as the server gets it, ended by a newline. A line is valid if and only if it is
-complete, UTF-8 and a JSON object with an `event_id` or a `user_id`; nothing else in the file is looked at.
+complete, at most 64 KiB of UTF-8 and a JSON object with an `event_id` or a `user_id`; nothing else in the file is
+looked at.
 
 The writer (`_writer`, `_segment`)
 ----------------------------------

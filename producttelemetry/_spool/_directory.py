@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from .. import _files as files
-from .._record import Segment, parse_line, parse_name, split_lines
+from .._record import LINE_BYTES, Segment, parse_line, parse_name, split_lines
 from ._ledger import LEDGER, Counts, read_counts
 
 if TYPE_CHECKING:
@@ -33,8 +33,6 @@ _OWN_DEPTH: Final = 3
 _DEPTH: Final = 5
 #: Size of `rejected.jsonl` in bytes; beyond it the older half goes.
 REJECTED_BYTES: Final = 1 << 20
-#: More bytes than any line has; what is longer is damage.
-LINE_BYTES: Final = 1 << 16
 
 
 class Survey(NamedTuple):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from .. import _files as files
 from .._errors import LockTimeout, Purged, QueueFull
-from .._record import Segment, State
+from .._record import LAST_NUMBER, Segment, State
 from ._directory import LOCK_WAIT, SEGMENT_BYTES
 
 if TYPE_CHECKING:
@@ -238,7 +238,7 @@ class OpenSegment:
             self._create(segments, slots, "open")
 
     def _create(self, segments: list[Segment], slots: int, state: State) -> None:
-        number = segments[-1].number + 1 if segments else 1
+        number = min(segments[-1].number + 1, LAST_NUMBER) if segments else 1  # nobody but damage gets there
         segment = Segment(number, _salt(), 0, slots, state)
         descriptor = files.create(self._directory.where(segment))
         try:
