@@ -120,14 +120,18 @@ class Directory:
         files.unlink(self.where(segment))
 
     def seal(self, segment: Segment, events: int) -> Segment | None:
-        """Turn an open or claimed segment into a ready one; one without events goes away."""
+        """Turn a segment whose events were counted into a ready one; one without events goes away."""
         if events == 0:
             self.remove(segment)
             return None
         return self.move(segment, segment._replace(state="ready", slots=events))
 
+    def unclaim(self, segment: Segment) -> Segment:
+        """Turn a claimed segment into a ready one; its name promises what it did."""
+        return self.move(segment, segment._replace(state="ready"))
+
     def recover_orphans(self, segments: Iterable[Segment]) -> list[Segment]:
-        """Seal the open segments whose writer is dead (invariant 2).
+        """Seal the open segments whose writer is dead (invariant 2), and those whose promise nobody can have made.
 
         Returns:
             The queue as it is afterwards.
@@ -135,7 +139,7 @@ class Directory:
         queue: list[Segment] = []
         for segment in segments:
             try:
-                now = self._recover(segment) if segment.state == "open" else segment
+                now = self._recover(segment) if segment.state == "open" or _lies(segment) else segment
             except FileNotFoundError:  # a living writer reserved without the lock, or a purge went by
                 now = segment
             if now is not None:
@@ -177,7 +181,8 @@ class Directory:
     def evict_first(self, segment: Segment) -> Segment | None:
         """Drop the first event of a ready segment, or of the caller's own open one, and count it first (invariant 7).
 
-        A segment in which no line ends within `LINE_BYTES` is `corrupt` as a whole.
+        A segment in which no line ends within `LINE_BYTES` is `corrupt` as a whole. With the last event that the name
+        promises goes what the name does not know of.
 
         Returns:
             What is left of the segment; None if nothing is; the same if it is open and holds no event.
@@ -190,10 +195,11 @@ class Directory:
             self.count({"corrupt": segment.slots})
             self.remove(segment)
             return None
-        self.count({"overflow": 1})
         if segment.slots <= 1:
+            self.count({"overflow": files.read(self.where(segment), segment.offset).count(b"\n")})
             self.remove(segment)
             return None
+        self.count({"overflow": 1})
         return self.move(segment, segment._replace(offset=segment.offset + length, slots=segment.slots - 1))
 
     def ledger(self) -> Counts:
@@ -263,6 +269,11 @@ class Directory:
                 if oldest is None:
                     oldest = next((moment for line in split_lines(data) if (moment := _time(line))), None)
             return Survey(pending, size, oldest, self.ledger())
+
+
+def _lies(segment: Segment) -> bool:
+    """Whether a name promises no event, or more than a segment has bytes: then what is there counts (invariant 8)."""
+    return segment.state == "ready" and not 0 < segment.slots <= SEGMENT_BYTES + LINE_BYTES
 
 
 def _time(line: bytes) -> str | None:

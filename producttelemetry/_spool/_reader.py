@@ -79,7 +79,7 @@ class Claim:
         """Give back what is left, so that it counts as evictable again and the next drain finds it in its place."""
         with _held(self._directory):
             try:
-                self._directory.seal(self._segment, self._segment.slots)
+                self._directory.unclaim(self._segment)
             except FileNotFoundError as error:
                 raise ClaimLost("the claimed segment was deleted") from error
 
@@ -101,11 +101,10 @@ class Reader:
     def recover(self) -> None:
         """Take back what the previous holder of `sender.lock` had claimed, and what dead writers left open."""
         with _held(self.directory):
-            segments = self.directory.segments()
-            for segment in segments:
+            for segment in self.directory.segments():
                 if segment.state == "sending":
-                    self.directory.seal(segment, segment.slots)
-            self.directory.recover_orphans(segments)
+                    self.directory.unclaim(segment)
+            self.directory.recover_orphans(self.directory.segments())
             self.directory.remove_unnamed()
 
     def claim(self) -> Claim | None:
