@@ -207,12 +207,30 @@ class Directory:
         return read_counts(self.where(LEDGER))
 
     def count(self, counts: Mapping[str, int]) -> None:
-        """Add to the ledger (invariant 7)."""
+        """Add to the ledger (invariant 7). What has its name and is no file of ours is put aside, and not followed."""
         path = self.where(LEDGER)
-        files.overwrite(path, read_counts(path).plus(counts).encode(), durable=self.durable)
+        data = read_counts(path).plus(counts).encode()
+        try:
+            files.overwrite(path, data, durable=self.durable)
+        except OSError as error:
+            if error.errno not in files.FOREIGN:
+                raise
+            self._put_aside(path)
+            files.overwrite(path, data, durable=self.durable)
+
+    @staticmethod
+    def _put_aside(path: str) -> None:
+        files.rename(path, f"{path}.{os.urandom(4).hex()}")
 
     def reject(self, entries: Iterable[Mapping[str, Any]]) -> None:
-        """Append to `rejected.jsonl`, which never grows beyond `REJECTED_BYTES`."""
+        """Append to `rejected.jsonl`, which never grows beyond `REJECTED_BYTES`.
+
+        It is for people: if it cannot be written, that is no reason to send anything again.
+        """
+        with contextlib.suppress(OSError):
+            self._reject(entries)
+
+    def _reject(self, entries: Iterable[Mapping[str, Any]]) -> None:
         path = self.where("rejected.jsonl")
         try:
             kept = files.read(path, limit=2 * REJECTED_BYTES)

@@ -8,6 +8,7 @@ needs the directory's lock.
 
 from __future__ import annotations
 
+import errno
 import json
 from collections import Counter, deque
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -65,17 +66,23 @@ class Counts(NamedTuple):
 
 
 def read_counts(path: str) -> Counts:
-    """Read a ledger; zeros if there is none or it is damaged.
+    """Read a ledger; zeros if there is none, or what is there is damaged or no file of ours.
 
     Raises:
         OSError: there is one that cannot be read. Counting on from zero would forget it.
     """
+    try:
+        content = files.read(path, limit=LINE_BYTES)
+    except OSError as error:
+        if error.errno not in {errno.ENOENT, *files.FOREIGN}:
+            raise
+        content = b""
     dropped = dict.fromkeys(REASONS, 0)
     try:
-        value = decode_json(files.read(path, limit=LINE_BYTES).decode())
+        value = decode_json(content.decode())
         dropped |= {str(reason): _number(number) for reason, number in value["dropped"].items()}
         return Counts(_number(value["delivered"]), dropped)
-    except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return Counts(0, dict.fromkeys(REASONS, 0))
 
 
