@@ -58,7 +58,7 @@ def _queued_ids(project: Paths) -> set[str]:
         with closing(directory):
             directory.acquire(_PATIENCE)  # or look without: who is missed now is found by the filter of the sender
             for segment in directory.segments():
-                with contextlib.suppress(FileNotFoundError):  # renamed by somebody without the lock
+                with contextlib.suppress(OSError):  # renamed by somebody without the lock, or nobody can send it either
                     data = files.read(directory.where(segment), segment.offset)
                     found.update(str((parse_line(line) or {}).get("client_id")) for line in split_lines(data))
     return {each for each in found if _identity.is_client_id(each)}

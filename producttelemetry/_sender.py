@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 #: `waiting`  a back-off forbids sending
 #: `busy`     another process is sending
 #: `stopped`  consent is gone, or a purge took the events away
-#: `late`     the time for it is over
+#: `late`     the time for it is over, or what is left cannot be read; perhaps it can be later
 Drained: TypeAlias = Literal["empty", "failed", "waiting", "busy", "stopped", "late"]
 
 #: Seconds that one request may take, from the name look-up to the last byte.
@@ -205,7 +205,7 @@ class Sender:
                         return ended
                     until = time.monotonic() + linger
                 elif time.monotonic() >= min(until, deadline):
-                    return "empty"
+                    return "late" if self._reader.passed_over else "empty"
                 else:
                     time.sleep(_LOOK)
         finally:

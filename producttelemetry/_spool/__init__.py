@@ -58,8 +58,9 @@ The invariants
 7.  The ledger is rewritten in one step under `lock`, before the events leave: a crash may count twice, but never hides
     a loss of what was accepted. What never entered the queue is told at the next reservation or seal.
 8.  Damage is contained. A line that is not valid is skipped and counted as `corrupt`, as is an event that a name
-    promised and nobody can find; a promise that no segment can keep is replaced by what is there. Names that do not
-    parse and other format versions are left alone.
+    promised and nobody can find; a promise that no segment can keep is replaced by what is there. A segment that cannot
+    be read is passed over, and goes as a whole when a full queue comes to it. Names that do not parse and other format
+    versions are left alone; what is in the ledger's place and no file of ours is put aside.
 9.  Waiting for a holder of `lock` that does not go on is bounded, and nobody waits twice for the same one. Past the
     bound a writer reserves without it, one step beyond the cap at the most; only when that is used up, or the disk
     fails, does an event wait in memory, within the cap. A process that ends writes down what waits, cap or not.

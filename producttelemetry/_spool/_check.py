@@ -67,8 +67,12 @@ def _counts(directory: Directory, cap: int | None) -> Iterator[str]:
 
 def _contents(directory: Directory) -> Iterator[str]:
     for segment in directory.segments():
-        data = files.read(directory.where(segment), segment.offset)
-        yield from _content(segment, data)
+        try:
+            data = files.read(directory.where(segment), segment.offset)
+        except OSError as error:
+            yield f"{segment}: cannot be read, {error.strerror} (invariant 8)"
+        else:
+            yield from _content(segment, data)
 
 
 def _content(segment: Segment, data: bytes) -> Iterator[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -140,7 +141,7 @@ class Directory:
         for segment in segments:
             try:
                 now = self._recover(segment) if segment.state == "open" or _lies(segment) else segment
-            except FileNotFoundError:  # a living writer reserved without the lock, or a purge went by
+            except OSError:  # a living writer reserved without the lock, a purge went by, or another user's file
                 now = segment
             if now is not None:
                 queue.append(now)
@@ -167,7 +168,7 @@ class Directory:
             segment = parse_name(name)
             if segment is None or segment.state != "tmp":
                 continue
-            with contextlib.suppress(FileNotFoundError):  # it has just got its name
+            with contextlib.suppress(OSError):  # it has just got its name, or is another user's
                 self._remove_if_dead(name)
 
     def _remove_if_dead(self, name: str) -> None:
@@ -181,13 +182,13 @@ class Directory:
     def evict_first(self, segment: Segment) -> Segment | None:
         """Drop the first event of a ready segment, or of the caller's own open one, and count it first (invariant 7).
 
-        A segment in which no line ends within `LINE_BYTES` is `corrupt` as a whole. With the last event that the name
-        promises goes what the name does not know of.
+        A segment that cannot be read, or has no line that ends within `LINE_BYTES`, is `corrupt` as a whole. With the
+        last event that the name promises goes what the name does not know of.
 
         Returns:
             What is left of the segment; None if nothing is; the same if it is open and holds no event.
         """
-        data = files.read(self.where(segment), segment.offset, LINE_BYTES)
+        data = self._look(segment, LINE_BYTES)
         length = data.find(b"\n") + 1
         if length == 0 and segment.state == "open":  # slots without events; they are its writer's, who knows better
             return segment
@@ -201,6 +202,15 @@ class Directory:
             return None
         self.count({"overflow": 1})
         return self.move(segment, segment._replace(offset=segment.offset + length, slots=segment.slots - 1))
+
+    def _look(self, segment: Segment, limit: int = sys.maxsize) -> bytes:
+        """Return what a segment holds; nothing if it is there and cannot be read."""
+        try:
+            return files.read(self.where(segment), segment.offset, limit)
+        except FileNotFoundError:
+            raise
+        except OSError:
+            return b""
 
     def ledger(self) -> Counts:
         """Return the ledger as it is; needs no lock."""
@@ -250,8 +260,10 @@ class Directory:
         events = 0
         with self.lock:
             self.acquire(timeout)
-            # First the mark: a writer without a segment looks at it before it opens one.
-            files.replace(self.where(PURGE_MARK), b"", durable=self.durable)
+            # First the mark: a writer without a segment looks at it before it opens one. Without the mark, what it
+            # still writes is kept back by the sender, which asks for consent and erased ids itself.
+            with contextlib.suppress(OSError):
+                files.replace(self.where(PURGE_MARK), b"", durable=self.durable)
             while segments := self.segments():
                 for segment in segments:
                     try:
@@ -263,7 +275,12 @@ class Directory:
         return events
 
     def _purge(self, segment: Segment) -> int:
-        descriptor = files.open_existing(self.where(segment))
+        try:
+            descriptor = files.open_existing(self.where(segment))
+        except PermissionError:  # another user's: it can be deleted, though
+            self.count({"purged": segment.slots})
+            self.remove(segment)
+            return segment.slots
         try:
             events = files.read_open(descriptor, segment.offset).count(b"\n")
             self.count({"purged": events})
@@ -281,7 +298,7 @@ class Directory:
             pending = size = 0
             oldest = None
             for segment in self.segments():
-                data = files.read(self.where(segment), segment.offset)
+                data = self._look(segment)
                 pending += data.count(b"\n") if segment.state == "open" else segment.slots
                 size += len(data)
                 if oldest is None:

@@ -93,6 +93,7 @@ class Reader:
 
     def __init__(self, directory: Directory) -> None:
         self.directory = directory
+        self._unreadable: set[tuple[int, str]] = set()
 
     def after_fork(self) -> None:
         """Forget the parent's lock. Called in a forked child."""
@@ -100,6 +101,7 @@ class Reader:
 
     def recover(self) -> None:
         """Take back what the previous holder of `sender.lock` had claimed, and what dead writers left open."""
+        self._unreadable.clear()
         with _held(self.directory):
             for segment in self.directory.segments():
                 if segment.state == "sending":
@@ -108,17 +110,33 @@ class Reader:
             self.directory.remove_unnamed()
 
     def claim(self) -> Claim | None:
-        """Claim the first segment that is ready; None if there is none.
+        """Claim the first segment that is ready; None if there is none. One that cannot be read is passed over.
 
         Raises:
             LockTimeout: `lock` was not to be had.
         """
-        with _held(self.directory):
-            ready = next((each for each in self.directory.segments() if each.state == "ready"), None)
-            if ready is None:
-                return None
-            segment = self.directory.move(ready, ready._replace(state="sending"))
-        return Claim(self.directory, segment, files.read(self.directory.where(segment), segment.offset))
+        while True:
+            with _held(self.directory):
+                ready = next((each for each in self.directory.segments() if self._may_claim(each)), None)
+                if ready is None:
+                    return None
+                segment = self.directory.move(ready, ready._replace(state="sending"))
+            try:
+                return Claim(self.directory, segment, files.read(self.directory.where(segment), segment.offset))
+            except FileNotFoundError:  # a purge
+                raise
+            except OSError:
+                self._unreadable.add(segment.identity)
+                with _held(self.directory):
+                    self.directory.unclaim(segment)
+
+    def _may_claim(self, segment: Segment) -> bool:
+        return segment.state == "ready" and segment.identity not in self._unreadable
+
+    @property
+    def passed_over(self) -> bool:
+        """Whether there were segments that could not be read, since `recover`."""
+        return bool(self._unreadable)
 
     def has_work(self) -> bool:
         """Whether a segment waits for a sender. A look without lock."""

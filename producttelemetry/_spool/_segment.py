@@ -254,7 +254,10 @@ class OpenSegment:
 
     def _adopt(self, segment: Segment, slots: int) -> bool:
         """Go on writing a ready segment (invariant 4), unless it is large, damaged or another's."""
-        descriptor = files.open_existing(self._directory.where(segment))
+        try:
+            descriptor = files.open_existing(self._directory.where(segment))
+        except PermissionError:  # another user's, after `sudo` for example
+            return False
         try:
             size = files.size(descriptor)
             if self._may_adopt(segment, descriptor, size):
@@ -269,7 +272,10 @@ class OpenSegment:
     def _may_adopt(segment: Segment, descriptor: int, size: int) -> bool:
         if size >= ADOPTABLE_BYTES or not files.try_lock(descriptor):
             return False
-        data = files.read_open(descriptor, segment.offset)
+        try:
+            data = files.read_open(descriptor, segment.offset)
+        except OSError:
+            return False
         return data.endswith(b"\n") and data.count(b"\n") == segment.slots
 
     def _use(self, segment: Segment, descriptor: int, size: int, slots: int) -> None:
