@@ -227,6 +227,15 @@ def shorten(descriptor: int, length: int) -> None:
     os.ftruncate(descriptor, length)
 
 
+def blank(path: str, length: int) -> None:
+    """Overwrite the first bytes of a file with zeros; what somebody appends meanwhile stays."""
+    descriptor = os.open(path, os.O_WRONLY | _NONBLOCK | _FLAGS)
+    try:
+        write_at(descriptor, bytes(length), 0)
+    finally:
+        os.close(descriptor)
+
+
 def write_at(descriptor: int, data: bytes, offset: int) -> None:
     """Write a few bytes at an offset of a file that was not opened for appending."""
     os.lseek(descriptor, offset, os.SEEK_SET)

@@ -351,6 +351,41 @@ def test_a_purge_reaches_living_writers(make: Make, place: Path, reader: Reader)
     assert 2 + 14 == Directory(str(place)).ledger().dropped["purged"]
 
 
+def test_a_purge_and_a_writer_count_each_event_once(make: Make, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a writer appends between the purge's reading and its blanking is counted by the writer."""
+    writer = make()
+    append_all(writer, range(3))
+    blank = files.blank
+
+    def late(path: str, length: int) -> None:
+        writer.append(line(3))
+        blank(path, length)
+
+    monkeypatch.setattr(files, "blank", late)
+    assert 3 == Directory(str(place)).purge(1.0)
+    assert writer.seal()
+    assert 4 == Directory(str(place)).ledger().dropped["purged"]
+
+
+def test_a_writer_sees_a_purge_that_comes_while_it_makes_its_segment(
+    make: Make, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its event was made before the purge, and may hold an erased client id: it is not stored."""
+    writer = make()
+    create = files.create
+
+    def late(path: str) -> int:
+        Directory(str(place)).purge(0.0)
+        return create(path)
+
+    monkeypatch.setattr(files, "create", late)
+    with pytest.raises(Purged):
+        writer.append(line(0))
+    monkeypatch.undo()
+    writer.append(line(1))
+    assert [1] == harness.numbers(harness.events(place))
+
+
 def test_a_directory_removed_under_a_writer_comes_back(make: Make, place: Path) -> None:
     """Somebody cleans up `~/.config`: at most one reservation of events is gone, and it is counted."""
     writer = make()

@@ -32,8 +32,8 @@ The writer (`_writer`, `_segment`)
 2. Else take `lock` and list the names. Own segment gone: purged. Own segment large: seal it.
 3. The slots add up to the cap: recover orphans, then evict one event from the oldest `ready` or, if there is none,
    from the own segment; with `drop_newest`, or with nothing to evict, refuse.
-4. Rename the own segment to a larger number of slots. Without one: look at `purged`, recover orphans, and adopt the
-   last `ready` if it is small, or create a new one.
+4. Rename the own segment to a larger number of slots. Without one: recover orphans, and adopt the last `ready` if it
+   is small, or create a new one; then look at `purged`.
 
 The reader (`_reader`)
 ----------------------
@@ -65,8 +65,9 @@ The invariants
     bound a writer reserves without it, one step beyond the cap at the most; only when that is used up, or the disk
     fails, does an event wait in memory, within the cap. A process that ends writes down what waits, cap or not.
 10. No lock file is ever deleted or renamed.
-11. A purge empties and unlinks, also what living writers have open, and does not depend on getting the lock. They find
-    out at their next reservation or seal, count what they wrote since as `purged`, and start afresh.
+11. A purge counts, blanks what it has counted and unlinks, also what living writers have open, and does not depend on
+    getting the lock. They find out at their next reservation or seal, count what they wrote since as `purged`, and
+    start afresh. A writer that is killed before that takes the count of those few events with it.
 
 What survives: with `fsync=False` an appended event survives the death of every process, not of the machine; with
 `fsync=True` the line and the name of its file are on stable storage before `append` returns. A rename that a power cut

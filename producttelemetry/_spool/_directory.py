@@ -282,10 +282,11 @@ class Directory:
             self.remove(segment)
             return segment.slots
         try:
-            events = files.read_open(descriptor, segment.offset).count(b"\n")
+            data = files.read_open(descriptor, segment.offset)
+            events = data.count(b"\n")
             self.count({"purged": events})
-            # Emptied, because a living writer goes on: what it finds in the file later is what it wrote since.
-            files.shorten(descriptor, 0)
+            # No more than was counted: a living writer goes on, and counts what it finds in the file later.
+            files.blank(self.where(segment), segment.offset + len(data))
             self.remove(segment)
         finally:
             files.close(descriptor)

@@ -87,6 +87,7 @@ class OpenSegment:
             LockTimeout: somebody holds `lock` and does not go on, and the step beyond the cap is used up.
             OSError: the disk.
         """
+        self._own_or_nothing()  # one fstat: the price of never writing into a file of the host's
         if self._left < 1 or self._size >= SEGMENT_BYTES:
             self._reserve()
         self._left -= 1  # before the write: an exception in between wastes a slot, the other way round breaks the cap
@@ -221,7 +222,10 @@ class OpenSegment:
             self._mark = None
 
     def _check_mark(self) -> None:
-        """Find out about a purge that happened while we had no segment."""
+        """Find out about a purge that happened while we had no segment.
+
+        Our new segment has its name by now: a purge that has not marked the queue yet will find it.
+        """
         mark = self._directory.purge_mark()
         if mark != self._mark:
             self._mark = mark
@@ -229,13 +233,13 @@ class OpenSegment:
 
     def _open(self, segments: list[Segment], slots: int) -> None:
         """Get an open segment: the last ready one if it may be adopted, else a new one."""
-        self._check_mark()
         if any(segment.state == "open" for segment in segments):
             # A dead process's segment may be the last one, and adopting it is what keeps the files few.
             segments = self._directory.recover_orphans(segments)
         last = next((segment for segment in reversed(segments) if segment.state != "open"), None)
         if last is None or last.state != "ready" or not self._adopt(last, slots):
             self._create(segments, slots, "open")
+        self._check_mark()
 
     def _create(self, segments: list[Segment], slots: int, state: State) -> None:
         number = min(segments[-1].number + 1, LAST_NUMBER) if segments else 1  # nobody but damage gets there
@@ -302,8 +306,8 @@ class OpenSegment:
         if self._own is not None:
             self._extend(slots)
         else:
-            self._check_mark()
             self._create(segments, slots, "tmp")
+            self._check_mark()
 
     # --- leaving the segment ----------------------------------------------------------------------------------------
 
