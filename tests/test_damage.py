@@ -34,22 +34,23 @@ State: TypeAlias = Literal["ready", "open", "sending", "last"]
 STATES: tuple[State, ...] = ("ready", "open", "sending", "last")
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[RunningCollector]:
+@pytest.fixture(name="server", scope="module")
+def one_server() -> Iterator[RunningCollector]:
     """One server for all: starting and stopping it would take longer than the tests."""
     with RunningCollector() as running:
         yield running
 
 
-@pytest.fixture
-def collector(server: RunningCollector) -> RunningCollector:
+@pytest.fixture(name="collector")
+def emptied_collector(server: RunningCollector) -> RunningCollector:
     """The server, empty."""
     server.store.reset()
+    server.faults.clear()
     return server
 
 
 @pytest.fixture(autouse=True)
-def _no_defect(caplog: pytest.LogCaptureFixture) -> Iterator[None]:  # pyright: ignore[reportUnusedFunction]
+def no_defect(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """Whatever a public method swallows is told in the log; no damage may be a surprise to it."""
     yield
     assert "defect" not in caplog.text
@@ -120,8 +121,8 @@ class Scene(NamedTuple):
         os.waitpid(child, 0)
 
 
-@pytest.fixture
-def scene(oracle: Oracle, telemetry: Callable[..., Telemetry]) -> Scene:
+@pytest.fixture(name="scene")
+def empty_scene(oracle: Oracle, telemetry: Callable[..., Telemetry]) -> Scene:
     """A spool to be filled and damaged."""
     return Scene(oracle, telemetry)
 

@@ -270,7 +270,7 @@ class Directory:
                         events += self._purge(segment)
                     except FileNotFoundError:  # renamed by its writer without the lock
                         continue
-            if files.exists(self.where("rejected.jsonl")):
+            if "rejected.jsonl" in files.names(self.path):
                 files.unlink(self.where("rejected.jsonl"))
         return events
 

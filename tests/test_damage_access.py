@@ -1,0 +1,131 @@
+"""Segments that cannot be read, for they are another user's or the disk fails: the queue goes on without them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from producttelemetry import _files as files
+from producttelemetry import _transport  # noqa: F401  # pyright: ignore[reportUnusedImport]  # for a child that may not read it
+from producttelemetry._spool import check
+from tests import harness
+from tests.oracle import listen
+from tests.test_damage import STATES, Scene, State, emptied_collector, empty_scene, lost, no_defect, one_server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+FIXTURES = (one_server, emptied_collector, no_defect, empty_scene)
+
+
+@contextmanager
+def bad_sector(segment: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
+    """Let every read of one file fail, whatever its name is; no test can have a real one."""
+    inode = segment.stat().st_ino
+    read = files.read_open
+
+    def failing(descriptor: int, *arguments: Any) -> bytes:
+        if os.fstat(descriptor).st_ino == inode:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return read(descriptor, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "read_open", failing)
+        yield
+
+
+def readable(state: State) -> list[int]:
+    """Return the numbers of the events that can be sent, in order."""
+    return [*range(10 if state == "last" else 5, 13)]
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_a_bad_sector_stops_nobody(state: State, scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What can be read is sent, now and again; what cannot stays for later, and is seen by `stats()` and `check()`."""
+    segment = scene.fill(state)
+    with bad_sector(segment, monkeypatch):
+        client = scene.client()
+        scene.track(client, range(10, 13))
+        assert 0 == client.stats().volatile
+        client.flush()
+        client.flush()
+        assert readable(state) == harness.numbers(harness.stored(scene.oracle.collector))
+        assert (0 if state == "open" else 5) == client.stats().pending
+        assert any("cannot be read" in said for said in check(str(segment.parent)))
+        harness.discard(client)
+    assert set() == scene.oracle.settle(exact=True).missing
+
+
+def test_a_full_queue_gives_up_what_cannot_be_read(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest events give way, readable or not; they go together, and are counted."""
+    with bad_sector(scene.fill("ready", max_queue_size=10), monkeypatch):
+        client = scene.client(max_queue_size=10)
+        scene.track(client, range(10, 15))
+        assert (10, 0) == (client.stats().pending, client.stats().volatile)
+        harness.discard(client)
+    verdict = scene.oracle.settle(exact=True)
+    assert ({0, 1, 2, 3, 4}, 5) == (lost(verdict), verdict.stats.dropped["corrupt"])
+
+
+@pytest.fixture
+def shared_home(monkeypatch: pytest.MonkeyPatch) -> Generator[Path]:
+    """A home that another user can enter, which the directories of pytest are not for."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
+        os.chmod(place, 0o755)
+        monkeypatch.setenv("HOME", place)
+        yield Path(place)
+
+
+def as_another_user(home: Path, action: Callable[[], object]) -> None:
+    """Run something in a child that is not root and owns everything in a home but what has mode 0000."""
+    for path in [home, *home.rglob("*")]:
+        if os.getuid() == 0 and path.stat().st_mode & 0o777:
+            os.chown(path, 65534, 65534)
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            if os.getuid() == 0:
+                os.setresgid(65534, 65534, 65534)
+                os.setresuid(65534, 65534, 65534)
+            action()
+            status = 0
+        finally:
+            os._exit(status)
+    assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_another_users_segment_stops_nobody(state: State, scene: Scene, shared_home: Path) -> None:
+    """After `sudo`: what root has left is root's, everything else is stored, sent and acknowledged."""
+    segment = scene.fill(state)
+    segment.chmod(0)
+    end = listen(scene.oracle.journal())
+
+    def act() -> None:
+        client = scene.client()
+        for number in range(10, 13):
+            client.track("test.event", {"number": number})
+        harness.discard(client)
+        client.flush()
+
+    as_another_user(shared_home, act)
+    end()
+    assert readable(state) == harness.numbers(harness.stored(scene.oracle.collector))
+    (left,) = harness.segments(segment.parent)
+    segment.with_name(left).chmod(0o600)
+    assert set() == scene.oracle.settle(exact=True).missing
+
+
+def test_another_users_segment_can_be_erased(scene: Scene, shared_home: Path) -> None:
+    """Who owns the directory may delete what is in it, and an erasure does."""
+    segment = scene.fill("ready")
+    segment.chmod(0)
+    as_another_user(shared_home, lambda: scene.client().request_deletion())
+    assert [] == harness.segments(segment.parent)
