@@ -11,7 +11,8 @@ import os
 import sys
 import time
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from . import _config, _detach, _event, _identity, _options, _process
 from . import _files as files
@@ -19,7 +20,7 @@ from ._consent import resolve
 from ._errors import EventRejected, Purged, QueueFull
 from ._log import Log
 from ._sender import Sender
-from ._spool import Directory, Writer
+from ._spool import REASONS, Directory, Writer
 from ._worker import Worker, bounded
 
 if TYPE_CHECKING:
@@ -220,6 +221,9 @@ class Telemetry:
     def _track_error(self, exception: BaseException | None, message: str | None, properties: Any) -> None:
         if not self.enabled:
             return
+        if sys.is_finalizing() and f"{__package__}._exceptions" not in sys.modules:  # as in `stats`
+            self._reject(EventRejected("invalid", "the interpreter is being torn down"))
+            return
         from ._exceptions import error_event  # noqa: PLC0415  # traceback costs 30 ms
 
         try:
@@ -261,6 +265,8 @@ class Telemetry:
         """Encode and append; encode again where a purge has taken the client id away in between."""
         if self._pid != os.getpid():  # a fork that ran no hooks
             self.after_fork()
+        if self._state is Lifecycle.LEAVING and sys.is_finalizing():
+            self._writer.outlive_threads()
         for _ in range(_PURGES):
             try:
                 self._writer.append(encode(self._encoder or self._new_encoder()))
@@ -387,7 +393,7 @@ class Telemetry:
         self._guard("flush", self._flush_and_wait)
 
     def _flush_and_wait(self, *, explicit: bool = True) -> None:
-        if self._state in {Lifecycle.OPEN, Lifecycle.CLOSED, Lifecycle.LEAVING}:
+        if self._state in {Lifecycle.OPEN, Lifecycle.CLOSED, Lifecycle.LEAVING} and not sys.is_finalizing():
             self.after_fork()
             self._worker.flush(self._options.flush_timeout, explicit=explicit)
 
@@ -421,8 +427,12 @@ class Telemetry:
 
     def stats(self) -> Stats:
         """Return a look at the queue; zeros for a client that is disabled, or if the disk cannot be read."""
-        from ._stats import nothing  # noqa: PLC0415  # dataclasses costs 18 ms
-
+        if sys.is_finalizing():  # an import fails, or waits for a thread that was stopped in the middle of one
+            return _unknown()
+        try:
+            from ._stats import nothing  # noqa: PLC0415  # dataclasses costs 18 ms
+        except ImportError:  # a signal handler interrupts this very import
+            return _unknown()
         return self._guard("stats", self._look) or nothing()
 
     def _look(self) -> Stats | None:
@@ -496,3 +506,10 @@ class Telemetry:
 
     def __exit__(self, *_: object) -> None:
         self.shutdown()
+
+
+def _unknown() -> Stats:
+    """Return what has the attributes of `Stats`, where that cannot be imported."""
+    attributes: dict[str, Any] = dict.fromkeys(("pending", "pending_bytes", "volatile", "delivered"), 0)
+    attributes |= dict.fromkeys(("oldest_pending", "retry_at", "last_error", "spool_dir"))
+    return cast("Stats", SimpleNamespace(**attributes, dropped=dict.fromkeys(REASONS, 0)))

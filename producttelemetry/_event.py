@@ -106,7 +106,8 @@ class Encoder:
         second, rest = divmod(nanoseconds, 1_000_000_000)
         known, text = self._second
         if known != second:
-            text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+            # Not strftime: it imports something, which a finaliser at the end of the interpreter cannot do any more.
+            text = datetime.fromtimestamp(second, UTC).isoformat()[:19]
             self._second = (second, text)
         return f"{text}.{rest // 1000:06d}+00:00"
 

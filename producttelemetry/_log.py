@@ -8,6 +8,7 @@ Guarantees: importing the package does not import `logging` (it costs more than 
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from typing import Final, Literal, TypeAlias
 
@@ -48,6 +49,8 @@ def _emit(level: Level, message: str) -> None:
     # A handler of the host may raise anything, and the import may fail at interpreter shutdown or without descriptors;
     # that is no reason to fail in track().
     with contextlib.suppress(Exception):
+        if sys.is_finalizing():  # the import may wait for a thread that was stopped in the middle of one
+            return
         import logging  # noqa: PLC0415  # start-up time, see above
 
         logger = logging.getLogger("producttelemetry")

@@ -48,6 +48,7 @@ class Writer:
 
     def _start_process(self) -> None:
         self._mutex = RLock()
+        self._alone = False
         self._busy = False
         self._waiting: deque[bytes] = deque()
         self._memory: deque[bytes] = deque()
@@ -62,6 +63,22 @@ class Writer:
         inherited = self._segment
         self._start_process()
         inherited.abandon()
+
+    def outlive_threads(self) -> None:
+        """The interpreter is being torn down, and no other thread goes on: take what one of them may hold for ever.
+
+        Where one was stopped inside `append`, its segment becomes an orphan, as if it had been killed there.
+        """
+        if self._alone:
+            return
+        self._alone = True
+        # Not given back: a thread that stands still while it waits for the mutex would still get it.
+        stopped_inside = not self._mutex.acquire(blocking=False)
+        self._mutex = RLock()
+        if stopped_inside:
+            inherited, self._busy = self._segment, False
+            self._segment = OpenSegment(*self._arguments, self._tally)
+            inherited.abandon()
 
     @property
     def volatile(self) -> int:
