@@ -108,8 +108,11 @@ class Writer:
         self._segment.renew()
 
     def close(self) -> None:
-        """Give descriptors back; what is appended later opens them again."""
-        self._segment.close_lock()
+        """Give descriptors back, unless an `append` is under way; what is appended later opens them again."""
+        if self._mutex.acquire(timeout=LOCK_WAIT):
+            if not self._busy:
+                self._segment.close_lock()
+            self._mutex.release()
 
     # --- append -----------------------------------------------------------------------------------------------------
 
@@ -244,11 +247,16 @@ class Writer:
 
     def claim_volatile(self) -> VolatileClaim | None:
         """Hand out what waits in memory while the disk does not work; None if there is nothing to hand out."""
-        with self._mutex:
+        # A bounded wait: the thread inside `append` may be in a signal handler that waits for the flush that asks here.
+        if self.disk_works or not self._mutex.acquire(timeout=LOCK_WAIT):
+            return None
+        try:
             if self._busy or self.disk_works or not self._memory:
                 return None
             lines, self._memory = self._memory, deque()
             return VolatileClaim(self, lines, self.purges)
+        finally:
+            self._mutex.release()
 
     def give_back(self, claim: VolatileClaim) -> None:
         """Put events back into memory, before those that came meanwhile."""
@@ -295,6 +303,8 @@ class Writer:
                 self._segment.release_lock()
         finally:
             self._mutex.release()
+            if self._waiting:  # a finaliser or signal handler of ours has tracked meanwhile
+                self._pick_up()
 
 
 class VolatileClaim:
