@@ -1,0 +1,84 @@
+"""The operating system as `_files` sees it, with somebody in between.
+
+CPython raises no audit event for `os.write`, `os.fsync` and most of the others. But all that the package does to files
+goes through `_files`, and `_files` knows the operating system under two names, `os` and `fcntl`: `install` puts a
+`System` in the place of both. The crash tests count and kill there, the simulated disk answers there, and the code
+above is the real one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+from typing import TYPE_CHECKING, Any, Final
+
+from producttelemetry import _files
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: What changes something that another process, or this one after a crash, can see. Closing a file gives up its lock.
+CHANGES: Final = frozenset(
+    ("open", "close", "write", "fsync", "ftruncate", "rename", "replace", "link", "unlink", "mkdir", "flock")
+)
+#: What only looks.
+LOOKS: Final = frozenset(("read", "lseek", "fstat", "stat", "lstat", "scandir", "listdir"))
+
+
+class System:
+    """Passes every call on; everything else (constants, `path`, `urandom`) is the real module's."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name in CHANGES or name in LOOKS:
+            return lambda *given, **named: self.call(name, *given, **named)
+        return getattr(fcntl if name.startswith("LOCK_") else os, name)
+
+    def call(self, name: str, *given: Any, **named: Any) -> Any:
+        """Carry out one operation."""
+        return real(name)(*given, **named)
+
+
+def real(name: str) -> Callable[..., Any]:
+    """Return an operation of the real system."""
+    return getattr(fcntl if name == "flock" else os, name)  # type: ignore[no-any-return]
+
+
+def install(system: System) -> Callable[[], None]:
+    """Put a system under `_files`; return a function that takes it away."""
+    places = {"os": system, "fcntl": system}
+    places |= {"append": system.write, "close": system.close, "sync": system.fsync, "unlink": system.unlink}
+    before = {name: getattr(_files, name) for name in places}
+    for name, value in places.items():
+        setattr(_files, name, value)
+
+    def remove() -> None:
+        for name, value in before.items():
+            setattr(_files, name, value)
+
+    return remove
+
+
+class Killing(System):
+    """Kills this process before one of its operations.
+
+    Args:
+        at: before which change, counted from 0. Before the next one is after this one, so nothing is left out.
+        torn: if that is a write, half of it is done: the kernel gives up a long write when the process is killed.
+    """
+
+    def __init__(self, at: int, *, torn: bool = False) -> None:
+        self._at = at
+        self._torn = torn
+        self.made: list[str] = []
+
+    def call(self, name: str, *given: Any, **named: Any) -> Any:
+        """Count, and kill when it is time."""
+        if name in CHANGES:
+            if len(self.made) == self._at:
+                if self._torn and name == "write":
+                    descriptor, data = given
+                    os.write(descriptor, data[: len(data) // 2])
+                os.kill(os.getpid(), signal.SIGKILL)
+            self.made.append(name)
+        return super().call(name, *given, **named)
