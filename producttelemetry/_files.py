@@ -228,10 +228,10 @@ def shorten(descriptor: int, length: int) -> None:
 
 
 def blank(path: str, length: int) -> None:
-    """Overwrite the first bytes of a file with zeros; what somebody appends meanwhile stays."""
+    """Overwrite the first bytes of a file with spaces; what somebody appends meanwhile stays a line of its own."""
     descriptor = os.open(path, os.O_WRONLY | _NONBLOCK | _FLAGS)
     try:
-        write_at(descriptor, bytes(length), 0)
+        write_at(descriptor, b" " * length, 0)
     finally:
         os.close(descriptor)
 

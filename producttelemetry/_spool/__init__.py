@@ -65,8 +65,8 @@ The invariants
     bound a writer reserves without it, one step beyond the cap at the most; only when that is used up, or the disk
     fails, does an event wait in memory, within the cap. A process that ends writes down what waits, cap or not.
 10. No lock file is ever deleted or renamed.
-11. A purge counts, blanks what it has counted and unlinks, also what living writers have open, and does not depend on
-    getting the lock. They find out at their next reservation or seal, count what they wrote since as `purged`, and
+11. A purge counts and unlinks, also what living writers have open (there it blanks what it has counted), and does not
+    depend on getting the lock. They find out at their next reservation or seal, count what they wrote since as `purged`, and
     start afresh. A writer that is killed before that takes the count of those few events with it.
 
 What survives: with `fsync=False` an appended event survives the death of every process, not of the machine; with

@@ -285,8 +285,9 @@ class Directory:
             data = files.read_open(descriptor, segment.offset)
             events = data.count(b"\n")
             self.count({"purged": events})
-            # No more than was counted: a living writer goes on, and counts what it finds in the file later.
-            files.blank(self.where(segment), segment.offset + len(data))
+            if segment.state == "open":
+                # No more than was counted: a living writer goes on, and counts what it finds in the file later.
+                files.blank(self.where(segment), segment.offset + len(data))
             self.remove(segment)
         finally:
             files.close(descriptor)

@@ -35,7 +35,8 @@ def count(world: World, me: int, _: Scenario) -> list[World]:
     segment = queue[0]
     counted = world._replace(counted=world.counted | set(segment.events))
     seen = (segment.state, segment.slots)
-    return [counted.go(me, "blank", own=segment.identity, batch=segment.events, seen=seen)]
+    step = "blank" if segment.state == "open" else "unlink"
+    return [counted.go(me, step, own=segment.identity, batch=segment.events, seen=seen)]
 
 
 def blank(world: World, me: int, scenario: Scenario) -> list[World]:
