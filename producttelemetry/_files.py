@@ -288,13 +288,14 @@ def publish(path: str, data: bytes) -> bool:
         OSError: also where the file system has no hard links.
     """
     temporary = f"{path}.{os.urandom(4).hex()}"
-    write_new(temporary, data)
     try:
+        write_new(temporary, data)
         os.link(temporary, path)
     except FileExistsError:
         return False
     finally:
-        os.unlink(temporary)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
     return True
 
 
