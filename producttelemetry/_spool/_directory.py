@@ -8,6 +8,7 @@ threads of one process exclude each other as two processes do. Unless it says ot
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import sys
@@ -231,6 +232,20 @@ class Directory:
     @staticmethod
     def _put_aside(path: str) -> None:
         files.rename(path, f"{path}.{os.urandom(4).hex()}")
+
+    def prepare_ledger(self) -> None:
+        """Have the ledger on the disk before there is an event that it has to count: later there may be no room.
+
+        Raises:
+            OSError: nothing can be counted, so nothing may be stored or sent.
+        """
+        try:
+            if files.read(self.where(LEDGER), limit=1):
+                return
+        except OSError as error:
+            if error.errno not in {errno.ENOENT, *files.FOREIGN}:
+                raise
+        self.count({})
 
     def reject(self, entries: Iterable[Mapping[str, Any]]) -> None:
         """Append to `rejected.jsonl`, which never grows beyond `REJECTED_BYTES`.

@@ -103,6 +103,7 @@ class Reader:
         """Take back what the previous holder of `sender.lock` had claimed, and what dead writers left open."""
         self._unreadable.clear()
         with _held(self.directory):
+            self.directory.prepare_ledger()
             for segment in self.directory.segments():
                 if segment.state == "sending":
                     self.directory.unclaim(segment)

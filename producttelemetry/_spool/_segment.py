@@ -233,6 +233,7 @@ class OpenSegment:
 
     def _open(self, segments: list[Segment], slots: int) -> None:
         """Get an open segment: the last ready one if it may be adopted, else a new one."""
+        self._directory.prepare_ledger()
         if any(segment.state == "open" for segment in segments):
             # A dead process's segment may be the last one, and adopting it is what keeps the files few.
             segments = self._directory.recover_orphans(segments)
