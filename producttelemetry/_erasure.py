@@ -73,6 +73,8 @@ def purge(project: Paths) -> None:
 
 def _destinations(project: Paths) -> list[Directory]:
     try:
+        for place in (os.path.dirname(project.spool), project.spool):
+            files.check_directory(place)  # what is behind a link is not ours
         names = files.listing(project.spool)
     except (FileNotFoundError, NotADirectoryError):
         return []

@@ -32,7 +32,7 @@ def read_client_id(project: Paths) -> str | None:
     """
     try:
         content = files.read(project.client_id, limit=64).strip().lower()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     return content.decode() if _UUID.fullmatch(content) else None
 
@@ -46,7 +46,7 @@ def client_id(project: Paths) -> str:
     known = read_client_id(project)
     if known is not None:
         return known
-    files.make_directory(project.config_dir)
+    _make_directory(project)
     mine = uuid4()
     # Exclusive without a lock: also against a signal handler that comes in between and tracks the first event itself.
     with contextlib.suppress(OSError):  # a file system without hard links; the lock below has to do
@@ -90,7 +90,12 @@ def erase_client_id(project: Paths, erased: str) -> None:
 
     The note comes first: a crash in between leaves an id in place that is never sent.
     """
-    files.make_directory(project.config_dir)
+    try:
+        _make_directory(project)
+    except OSError:
+        if files.exists(project.config_dir) and not os.path.isfile(project.config_dir):
+            raise
+        return  # where there is no directory, there is nothing with this id in it
     with closing(_lock(project)) as lock:
         lock.acquire(_WAIT)
         known = erased_ids(project)
@@ -99,6 +104,12 @@ def erase_client_id(project: Paths, erased: str) -> None:
             files.replace(_erased(project), noted, durable=True)
         if read_client_id(project) == erased:
             files.unlink(project.client_id)
+
+
+def _make_directory(project: Paths) -> None:
+    """Make the project's directory; it may be a link of the user's to another disk, as it may for the spool."""
+    if not os.path.isdir(project.config_dir):
+        files.make_directory(project.config_dir)
 
 
 def _erased(project: Paths) -> str:

@@ -124,6 +124,7 @@ class Sender:
         if self._file_is_stale:
             return self._remembered
         try:
+            self._directory.check_place()
             return _retry.from_json(json.loads(files.read(self._directory.where("retry.json"), limit=65536)))
         except (OSError, ValueError, RecursionError):
             return self._remembered
@@ -139,6 +140,7 @@ class Sender:
         self._remembered = after
         if after != before:
             try:
+                self._directory.check_place()
                 path = self._directory.where("retry.json")
                 files.replace(path, json.dumps(_retry.to_json(after)).encode())
                 self._file_is_stale = False
@@ -185,6 +187,7 @@ class Sender:
 
     def _take_turn(self, deadline: float) -> bool:
         """Become the one sender; give up when the other one has sent everything, or at the deadline."""
+        self._directory.check_place()  # `sender.lock` must not be made behind a link
         while not self._lock.acquire(0.0):
             if time.monotonic() >= deadline or not self._reader.has_work():
                 return False

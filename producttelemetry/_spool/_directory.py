@@ -77,14 +77,18 @@ class Directory:
             files.write_new(described, json.dumps(dict(description)).encode())
 
     def acquire(self, timeout: float) -> bool:
-        """Take the lock; see `files.Lock.acquire`. A link in place of the spool is an error, and not followed."""
+        """Take the lock; see `files.Lock.acquire` and `check_place`."""
+        self.check_place()
+        return self.lock.acquire(timeout)
+
+    def check_place(self) -> None:
+        """Raise an error where a link stands in place of the spool: it is not followed. Needs no lock."""
         if not self._is_real:
             place = self.path
             for _ in range(_OWN_DEPTH):
                 files.check_directory(place)
                 place = os.path.dirname(place)
             self._is_real = True
-        return self.lock.acquire(timeout)
 
     def _sync_parents(self) -> None:
         parent = os.path.dirname(self.path)
