@@ -330,7 +330,7 @@ class Telemetry:
     def _may_send(self) -> bool:
         """Read consent again; an opt-out stops this client for good."""
         consent = self._consent()
-        if not consent.enabled:
+        if not consent.enabled and not consent.passing:
             self._state = Lifecycle.DISABLED
         return consent.enabled and not consent.log_only
 
@@ -350,7 +350,7 @@ class Telemetry:
     def _flush_once(self, explicit: bool) -> float | None:
         interval = self._options.flush_interval
         if not self._may_send():  # asked at every tick: a back-off may last for hours
-            return None
+            return None if self._state is Lifecycle.DISABLED else interval
         if self._sender.waits(explicit=explicit):
             # Nothing is sealed for a flush that may not happen, unless nobody uses the slots.
             idle = self._seen_by_timer == self._tracked
@@ -431,8 +431,9 @@ class Telemetry:
             return _unknown()
         try:
             from ._stats import nothing  # noqa: PLC0415  # dataclasses costs 18 ms
-        except ImportError:  # a signal handler interrupts this very import
-            return _unknown()
+        except (ImportError, OSError):  # a signal handler interrupts this very import; no descriptor is left for it
+            writer = getattr(self, "_writer", None)
+            return _unknown(0 if writer is None else writer.volatile)
         return self._guard("stats", self._look) or nothing()
 
     def _look(self) -> Stats | None:
@@ -508,8 +509,8 @@ class Telemetry:
         self.shutdown()
 
 
-def _unknown() -> Stats:
+def _unknown(volatile: int = 0) -> Stats:
     """Return what has the attributes of `Stats`, where that cannot be imported."""
-    attributes: dict[str, Any] = dict.fromkeys(("pending", "pending_bytes", "volatile", "delivered"), 0)
+    attributes: dict[str, Any] = {"pending": volatile, "volatile": volatile, "pending_bytes": 0, "delivered": 0}
     attributes |= dict.fromkeys(("oldest_pending", "retry_at", "last_error", "spool_dir"))
     return cast("Stats", SimpleNamespace(**attributes, dropped=dict.fromkeys(REASONS, 0)))

@@ -5,6 +5,7 @@ Nothing here creates a file or decides anything: `_consent` draws the conclusion
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -27,6 +28,8 @@ _KEY: Final = re.compile(r"[!-~]+")
 _CI_VARIABLES: Final = ("CI", "GITHUB_ACTIONS", "GITLAB_CI", "BUILDKITE", "TEAMCITY_VERSION", "TF_BUILD", "JENKINS_URL")
 #: Largest number argument: a thread cannot wait for much longer, in seconds.
 _MOST: Final = 10**9
+#: What a process or machine is short of for a while.
+_SHORTAGES: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
 #: Longest `config.json` that is looked at.
 _CONFIG_BYTES: Final = 1 << 16
 _FALSE: Final = frozenset(("", "0", "false", "no", "off"))
@@ -60,10 +63,12 @@ class ConfigFile(NamedTuple):
     Attributes:
         path: where it is, or would be.
         content: what it holds; None if nobody can tell. A file that does not exist is not listed at all.
+        passing: nobody can tell now, for a reason that has nothing to do with the file.
     """
 
     path: str
     content: bytes | None
+    passing: bool = False
 
 
 class Paths(NamedTuple):
@@ -145,8 +150,8 @@ def read_config_files(project: Paths) -> list[ConfigFile]:
         except (FileNotFoundError, NotADirectoryError):
             if _hangs_in_the_air(path):
                 found.append(ConfigFile(path, None))
-        except OSError:
-            found.append(ConfigFile(path, None))
+        except OSError as error:
+            found.append(ConfigFile(path, None, passing=error.errno in _SHORTAGES))
     return found
 
 

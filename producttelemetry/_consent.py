@@ -29,12 +29,14 @@ class Consent(NamedTuple):
         log_only: events are printed and neither stored nor sent (`OPS_TELEMETRY=log`).
         source: what opted out; None if nothing did.
         problem: a sentence about a source that could not be understood, else None.
+        passing: nobody can tell now; it is no, but asking again later may give another answer.
     """
 
     enabled: bool
     log_only: bool = False
     source: Source | None = None
     problem: str | None = None
+    passing: bool = False
 
 
 def resolve(  # noqa: PLR0911  # one return for each source
@@ -63,7 +65,7 @@ def resolve(  # noqa: PLR0911  # one return for each source
             problem = (
                 f'{file.path} cannot be understood; it should hold {{"telemetry": true}} or {{"telemetry": false}}'
             )
-            return Consent(enabled=False, source="config.json", problem=problem)
+            return Consent(enabled=False, source="config.json", problem=problem, passing=file.passing)
         if not choice:
             return Consent(enabled=False, source="config.json")
     return Consent(enabled=True, log_only=telemetry == "log")
