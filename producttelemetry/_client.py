@@ -275,6 +275,8 @@ class Telemetry:
                 if not self._may_send():
                     return False
             else:
+                if self._writer.disk_error is not None:
+                    self._tell_of_disk(self._writer.disk_error)
                 return True
         return False
 
@@ -291,8 +293,11 @@ class Telemetry:
         try:
             return _identity.client_id(self._project)
         except OSError as error:
-            self._log.once("warning", "disk", f"telemetry works from memory, because nothing can be stored: {error}")
+            self._tell_of_disk(error)
             return _event.uuid4()
+
+    def _tell_of_disk(self, error: OSError) -> None:
+        self._log.once("warning", "disk", f"telemetry works from memory, because nothing can be stored: {error}")
 
     def _note_tracked(self) -> None:
         self._tracked += 1
@@ -362,7 +367,7 @@ class Telemetry:
         ended = self._drain_disk(explicit)
         waiting = self._writer.claim_volatile()
         if waiting is not None:
-            ended = self._sender.drain_volatile(waiting)
+            ended = self._sender.drain_volatile(waiting, explicit=explicit)
         if ended in {"empty", "stopped"}:
             return None if sealed else interval
         return interval if ended in {"busy", "late"} else self._until_retry()

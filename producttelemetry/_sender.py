@@ -216,12 +216,12 @@ class Sender:
             if transport is not None:
                 transport.close()
 
-    def drain_volatile(self, claim: Claimed) -> Drained:
+    def drain_volatile(self, claim: Claimed, *, explicit: bool = False) -> Drained:
         """Send events that wait in memory because the disk does not work. Nobody else sees them: no lock is needed."""
         if not self._may_send():
             claim.release()
             return "stopped"
-        if self.waits():
+        if self.waits(explicit=explicit):
             claim.release()
             return "waiting"
         try:

@@ -91,11 +91,13 @@ class OpenSegment:
         if self._left < 1 or self._size >= SEGMENT_BYTES:
             self._reserve()
         self._left -= 1  # before the write: an exception in between wastes a slot, the other way round breaks the cap
-        if self._unsynced:
-            self._sync_name()
         try:
+            if self._unsynced:
+                self._sync_name()
             taken = files.append(self._descriptor, line)
-        except OSError:
+        except OSError as error:
+            if error.errno is not None:  # else a handler of the host's raised it, and the line may be written
+                self._left += 1
             self._own_or_nothing()
             raise
         if taken != len(line):

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 DISK_RETRY: Final = 1.0
 #: Seconds that one call may spend on writing back what waited in memory.
 WRITE_BACK_TIME: Final = 0.005
+#: Events that it writes back in any case, if there are so many.
+WRITE_BACK_LEAST: Final = 2
 
 
 class Writer:
@@ -52,11 +54,13 @@ class Writer:
         self._busy = False
         self._waiting: deque[bytes] = deque()
         self._memory: deque[bytes] = deque()
+        self._lent: deque[bytes] = deque()  # from memory, in the hands of the sender
         self._tally = Tally()
         self._segment = OpenSegment(*self._arguments, self._tally)
         self._purged = False
         self.purges = 0
         self._disk_failed_at: float | None = None
+        self.disk_error: OSError | None = None
 
     def after_fork(self) -> None:
         """Forget what belongs to the parent: close our copies, unlock and seal nothing. Called in a forked child."""
@@ -83,7 +87,7 @@ class Writer:
     @property
     def volatile(self) -> int:
         """How many events wait in memory and would die with this process."""
-        return len(self._memory) + len(self._waiting)
+        return len(self._memory) + len(self._waiting) + len(self._lent)
 
     @property
     def disk_works(self) -> bool:
@@ -178,32 +182,44 @@ class Writer:
             return
         try:
             self._segment.write(line)
+            self._disk_failed_at = None
         except Purged:
             self._note_purge()
             self._purged = False
             raise
         except LockTimeout:
             self._remember(line)
-        except OSError:
-            self._disk_failed_at = time.monotonic()
+        except OSError as error:
+            self._note_failure(error)
             self._remember(line)
+
+    def _note_failure(self, error: OSError) -> None:
+        self._disk_failed_at = time.monotonic()
+        self.disk_error = error
 
     # --- memory -----------------------------------------------------------------------------------------------------
 
     def _remember(self, line: bytes) -> None:
         """Keep a line in memory until the disk or the lock is back; the oldest gives way."""
-        while len(self._memory) >= self._cap:
-            self._memory.popleft()
-            self.note("memory")
+        self._make_room(self._cap - 1)
         self._memory.append(line)
 
+    def _make_room(self, most: int) -> None:
+        while len(self._memory) > most:
+            self._memory.popleft()
+            self.note("memory")
+
     def _write_back(self) -> None:
-        """Store what waited in memory, oldest first: at most one step, so that no single call pays for all."""
+        """Store what waited in memory, oldest first: at most one step, so that no single call pays for all.
+
+        At least `WRITE_BACK_LEAST`, however long that takes: with one for each that comes they never become fewer.
+        """
         if self._disk_failed_at is not None and time.monotonic() < self._disk_failed_at + DISK_RETRY:
             return
         deadline = time.monotonic() + WRITE_BACK_TIME
-        for _ in range(max(2, self._cap // 64)):
-            if not self._memory or time.monotonic() > deadline or not self._write_back_one():
+        for number in range(max(WRITE_BACK_LEAST, self._cap // 64)):
+            late = number >= WRITE_BACK_LEAST and time.monotonic() > deadline
+            if not self._memory or late or not self._write_back_one():
                 return
 
     def _write_back_all(self) -> None:
@@ -224,8 +240,8 @@ class Writer:
             return False
         except LockTimeout:
             return False
-        except OSError:
-            self._disk_failed_at = time.monotonic()
+        except OSError as error:
+            self._note_failure(error)
             return False
         self._memory.popleft()
         return True
@@ -235,15 +251,22 @@ class Writer:
         self.note("purged", len(self._memory) + len(self._waiting))
         self._memory.clear()
         self._waiting.clear()
+        self._lent = deque()
         self._purged = True
         self.purges += 1
 
     def purge(self) -> None:
-        """Forget what waits in memory: an erasure or an opt-out."""
-        with self._mutex:
-            self._note_purge()
-            self._purged = False
-            self._segment.doubt()
+        """Forget what waits in memory: an erasure or an opt-out.
+
+        If another thread is inside `append` and the disk blocks it, that thread will find out about the purge.
+        """
+        if self._mutex.acquire(timeout=LOCK_WAIT):
+            try:
+                self._note_purge()
+                self._purged = False
+            finally:
+                self._mutex.release()
+        self._segment.doubt()
 
     def claim_volatile(self) -> VolatileClaim | None:
         """Hand out what waits in memory while the disk does not work; None if there is nothing to hand out."""
@@ -253,16 +276,18 @@ class Writer:
         try:
             if self._busy or self.disk_works or not self._memory:
                 return None
-            lines, self._memory = self._memory, deque()
-            return VolatileClaim(self, lines, self.purges)
+            self._lent, self._memory = self._memory, deque()
+            return VolatileClaim(self, self._lent, self.purges)
         finally:
             self._mutex.release()
 
     def give_back(self, claim: VolatileClaim) -> None:
         """Put events back into memory, before those that came meanwhile."""
         with self._mutex:
+            self._lent = deque()
             if claim.exists():
                 self._memory.extendleft(reversed(claim.lines))
+                self._make_room(self._cap)
             else:
                 self.note("purged", len(claim.lines))
 
