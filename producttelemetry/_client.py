@@ -317,17 +317,12 @@ class Telemetry:
     # --- sending ----------------------------------------------------------------------------------------------------
 
     def _connect(self) -> Transport:
-        # `logging` first and by itself: it registers a fork hook, and one that appears in the middle of a fork releases
-        # a lock that it has not taken. What httpx imports besides has no such hook.
-        import logging  # noqa: F401, PLC0415  # pyright: ignore[reportUnusedImport]
-
-        with _process.no_fork:  # a child that is forked now would inherit import locks that nobody releases
+        with _process.imports:  # a child that is forked now would inherit import locks that nobody releases
             from ._transport import Transport  # noqa: PLC0415  # 100 ms, in the flush thread only
 
         self._connected = True
         options = self._options
-        assert options.write_key is not None
-        return Transport(options.api_base, options.write_key, options.transport)
+        return Transport(options.api_base, options.write_key or "", options.transport)
 
     def _consent(self) -> Consent:
         return resolve(self._options.disabled, _config.environment(), _config.read_config_files(self._project))
@@ -401,6 +396,8 @@ class Telemetry:
         if self._state in {Lifecycle.OPEN, Lifecycle.CLOSED, Lifecycle.LEAVING} and not sys.is_finalizing():
             self.after_fork()
             self._worker.flush(self._options.flush_timeout, explicit=explicit)
+        if self._state is Lifecycle.CLOSED:
+            self._worker.stop()
 
     def request_deletion(self) -> bool:
         """Have everything erased that the server and this machine hold of this installation (GDPR, article 17).
@@ -495,8 +492,15 @@ class Telemetry:
             return False
         if self._sender.waits():
             return True
-        assert options.write_key is not None
-        return _detach.start(_detach.Task(options.write_key, options.api_base, *self._project, self._spool_dir))
+        return _detach.start(_detach.Task(options.write_key or "", options.api_base, *self._project, self._spool_dir))
+
+    def before_fork(self) -> None:
+        """Let the flush thread end if it has nothing to do."""
+        self._worker.pause()
+
+    def after_fork_in_parent(self) -> None:
+        """Have a flush thread again if there is something to do."""
+        self._worker.resume()
 
     def after_fork(self) -> None:
         """Start afresh in a forked child, if this is one: what the parent has open is the parent's."""

@@ -46,8 +46,9 @@ class Log:
 
 
 def _emit(level: Level, message: str) -> None:
-    # A handler of the host may raise anything, and the import may fail at interpreter shutdown or without descriptors;
-    # that is no reason to fail in track().
+    if "logging" not in sys.modules:  # then nobody listens, and importing it takes time and may meet a fork
+        return
+    # A handler of the host may raise anything; that is no reason to fail in track().
     with contextlib.suppress(Exception):
         if sys.is_finalizing():  # the import may wait for a thread that was stopped in the middle of one
             return

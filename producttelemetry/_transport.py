@@ -23,6 +23,8 @@ from datetime import UTC
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, Final
 
+import certifi  # noqa: F401  # pyright: ignore[reportUnusedImport]  # httpx imports these two with the first client
+import httpcore  # noqa: F401  # pyright: ignore[reportUnusedImport]
 import httpx
 
 from ._record import decode_json
@@ -179,6 +181,8 @@ class Transport:
             yield
         finally:
             timer.cancel()
+            if timer.is_alive():
+                timer.join(1.0)  # it ends at once, and a fork of the host does not meet it
 
 
 def _read(response: httpx.Response, deadline: float) -> bytes:

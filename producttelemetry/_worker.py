@@ -3,13 +3,17 @@
 Guarantees: whoever waits for a flush waits as long as it said and no longer, because all that can hang (name look-up,
 TLS, a server that trickles) happens in this thread and not in the caller's; starting and asking take no lock that an
 interrupted frame below a signal handler could hold, which is why this uses `SimpleQueue` and `_thread` rather than
-`threading.Event` and `threading.Thread`. The thread is a daemon: the interpreter does not wait for it.
+`threading.Event` and `threading.Thread`. The thread is a daemon: the interpreter does not wait for it. A fork finds no
+thread that has nothing to do: it ends before, so that Python (from 3.12 on) has none to warn of, and a new one takes
+over what is due. A thread in the middle of a flush is not waited for.
 """
 
 from __future__ import annotations
 
 import _thread
+import os
 import queue
+import sys
 import time
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
@@ -18,10 +22,16 @@ if TYPE_CHECKING:
 
 #: What the flush function reports: how many seconds until it should be called again, or None if not before an event.
 Next: TypeAlias = float | None
-Kind: TypeAlias = Literal["event", "due", "flush", "stop"]
+Kind: TypeAlias = Literal["event", "due", "flush", "pause", "stop"]
 
 #: Shortest pause between two flushes that nobody asked for, in seconds.
 _SHORTEST: Final = 0.05
+#: Longest wait for an idle thread to end, in seconds; it takes a fraction of a millisecond.
+_END_WAIT: Final = 0.05
+#: Seconds between two looks whether it has.
+_LOOK: Final = 0.00005
+#: Where Linux lists the threads of this process, and where Python counts them when it forks.
+_THREADS: Final = "/proc/self/task"
 
 
 class _Request(NamedTuple):
@@ -42,7 +52,14 @@ class Worker:
         self._flush = flush
         self._interval = interval
         self._requests: queue.SimpleQueue[_Request] = queue.SimpleQueue()
+        self._due: float | None = None
+        #: A thread is there or on its way.
         self._started = False
+        #: Held by the thread that works: of two that were started at once, one ends.
+        self._working = _thread.allocate_lock()
+        self._flushing = False
+        self._paused = False
+        self._thread = 0
 
     def event(self) -> None:
         """An event was tracked: flush when the interval is over."""
@@ -68,11 +85,41 @@ class Worker:
 
     def stop(self) -> None:
         """Let the thread end when it has nothing else to do."""
+        self._end(_Request("stop"))
+
+    def pause(self) -> None:
+        """End the thread if it is idle: the process is about to fork."""
+        self._paused = True
+        if not self._flushing:
+            self._end(_Request("pause"))
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        self._paused = False
+        if self._due is not None or not self._requests.empty():
+            self._start()
+
+    def _end(self, request: _Request) -> None:
+        """Ask the thread to end, and wait until it is gone, unless it flushes: that can take long."""
         if self._started:
-            self._requests.put(_Request("stop"))
+            self._requests.put(request)
+        if sys.is_finalizing() or self._thread == _thread.get_native_id():  # a finaliser that happens to run in it
+            return
+        deadline = time.monotonic() + _END_WAIT
+        while (self._started or self._exists()) and not self._flushing and time.monotonic() < deadline:
+            time.sleep(_LOOK)
+
+    def _exists(self) -> bool:
+        """Whether the thread is in the process; it is for a moment after it has done everything."""
+        if self._thread and not os.path.exists(f"{_THREADS}/{self._thread}"):
+            self._thread = 0  # the number may be another thread's from now on
+        return self._thread != 0
 
     def _ask(self, request: _Request) -> bool:
         self._requests.put(request)
+        return self._start()
+
+    def _start(self) -> bool:
         if not self._started:
             self._started = True
             try:
@@ -82,35 +129,47 @@ class Worker:
         return self._started
 
     def _run(self) -> None:
-        due: float | None = None
+        while self._working.acquire(blocking=False):
+            self._thread = _thread.get_native_id()
+            self._started = True
+            self._work()
+            self._started = False
+            self._working.release()
+            # Somebody may have asked before we said that we are gone, or a fork may be over for which we go.
+            if self._requests.empty() and (self._paused or self._due is None):
+                return
+
+    def _work(self) -> None:
         while True:
-            request = self._next(due)
+            request = self._next()
             if request is None or request.kind in {"due", "flush"}:
                 again = self._run_flush(request)
-                due = None if again is None else time.monotonic() + max(again, _SHORTEST)
+                self._due = None if again is None else time.monotonic() + max(again, _SHORTEST)
             elif request.kind == "event":
-                due = min(float("inf") if due is None else due, time.monotonic() + self._interval)
-            else:
-                self._started = False
-                if self._requests.empty():  # else somebody asked before we said that we are gone
-                    return
-                self._started = True
+                self._due = min(float("inf") if self._due is None else self._due, time.monotonic() + self._interval)
+            elif request.kind == "stop":
+                self._due = None
+                return
+            elif self._paused:  # else the fork is over that did not wait for us
+                return
 
     def _run_flush(self, request: _Request | None) -> Next:
+        self._flushing = True
         try:
             return self._flush(request is not None and request.explicit)
         except BaseException:  # noqa: BLE001  # of a transport of the host's, such as CancelledError; the thread has to go on
             return self._interval
         finally:
+            self._flushing = False
             if request is not None and request.done is not None:
                 request.done.release()
 
-    def _next(self, due: float | None) -> _Request | None:
+    def _next(self) -> _Request | None:
         """Wait for a request; None if the time is over."""
         try:
-            if due is None:
+            if self._due is None:
                 return self._requests.get()
-            return self._requests.get(timeout=max(0.0, due - time.monotonic()))
+            return self._requests.get(timeout=max(0.0, self._due - time.monotonic()))
         except queue.Empty:
             return None
 
