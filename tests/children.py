@@ -89,26 +89,6 @@ def fork(settings: dict[str, Any]) -> None:
     client.track("test.event", {"number": 3})
 
 
-def fork_while_importing(settings: dict[str, Any]) -> None:
-    """Fork again and again while the flush thread imports httpx for the first time; each child does so too."""
-    import logging  # noqa: F401, PLC0415  # pyright: ignore[reportUnusedImport]  # as nearly every host that forks
-
-    client = make(settings)
-    client.track("test.event", {"number": 0})
-    children: list[int] = []
-    while "producttelemetry._transport" not in sys.modules or len(children) < 5:
-        child = os.fork()
-        if child == 0:
-            import httpx  # noqa: F401, PLC0415  # pyright: ignore[reportUnusedImport]  # what is tested
-
-            os._exit(0)
-        children.append(child)
-        time.sleep(0.01)
-    for child in children:
-        os.waitpid(child, 0)
-    report(len(children))
-
-
 class Interrupted(BaseException):
     """What a host's signal handler raises, like KeyboardInterrupt or Celery's SoftTimeLimitExceeded."""
 
@@ -145,4 +125,4 @@ def drain(settings: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    harness.main(track, sigterm, one, fork, fork_while_importing, interrupted, drain)
+    harness.main(track, sigterm, one, fork, interrupted, drain)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
 import socket
@@ -162,37 +161,3 @@ def test_a_forked_child_writes_its_own_segment(telemetry: Callable[..., Telemetr
     assert sessions[0] == sessions[2] == sessions[3] != sessions[1]
     assert 1 == len({event["client_id"] for event in found})
     assert 2 == len(harness.segments(directory))
-
-
-def test_a_fork_during_our_import_does_not_hang_the_child() -> None:
-    """The flush thread imports httpx in the background; the host's children may import it, too, and all of them end."""
-    # Python 3.12 and later warn of any fork with a second thread; what follows from it is what this is about.
-    environment = {**os.environ, "PYTHONWARNINGS": "ignore::DeprecationWarning"}
-    ended = harness.run("fork_while_importing", settings(arguments={"flush_at": 1}), env=environment)
-    assert (0, "") == (ended.returncode, ended.stderr)
-    assert int(ended.stdout) >= 5
-
-
-def test_a_child_that_lives_on_does_not_keep_its_killed_parents_segment(telemetry: Callable[..., Telemetry]) -> None:
-    """An inherited lock is let go at the fork: the parent's events can be sent while the child lives."""
-    client = telemetry()
-    ready, to_us = os.pipe()
-    until, ours = os.pipe()
-    parent = os.fork()
-    if parent == 0:
-        os.close(ours)
-        client.track("test.event", {"number": 1})
-        if os.fork() == 0:
-            os.write(to_us, b"x")
-            os.read(until, 1)  # until the test closes its end
-            os._exit(0)
-        os.kill(os.getpid(), signal.SIGKILL)
-    try:
-        assert b"x" == os.read(ready, 1)
-        os.waitpid(parent, 0)
-        client._sender._reader.recover()
-        assert [1] == harness.numbers(harness.events(harness.spool(client)))
-        assert [".ready"] == [os.path.splitext(name)[1] for name in harness.segments(harness.spool(client))]
-    finally:
-        for descriptor in (ready, to_us, until, ours):
-            os.close(descriptor)
