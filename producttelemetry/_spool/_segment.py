@@ -146,7 +146,6 @@ class OpenSegment:
         if not self._acquire():
             self._reserve_without_lock()
             return
-        self._extra_step_taken = False
         try:
             self._reserve_under_lock()
         finally:
@@ -154,6 +153,7 @@ class OpenSegment:
 
     def _reserve_under_lock(self) -> None:
         segments = self._segments()
+        self._extra_step_taken = _total(segments) > self._cap  # or each stopped holder would cost the cap another step
         if self._own is not None and self._size >= SEGMENT_BYTES:
             self._seal_own()
             segments = self._directory.segments()
