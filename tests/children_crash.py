@@ -6,6 +6,7 @@ more event and send everything. What comes out is one JSON line for each point; 
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import httpx
 
-from producttelemetry import Telemetry, _erasure, _stats, _transport  # noqa: F401  # before the forks, not in each
+from producttelemetry import Telemetry
 from producttelemetry._spool import Directory, check
 from tests import harness, oracle, syscalls
 
@@ -136,6 +137,8 @@ SCENARIOS: Final = {
 
 def enumerate_points(settings: dict[str, Any]) -> None:
     """Go through all crash points of one scenario; print a line of JSON for each."""
+    for module in ("_erasure", "_stats", "_transport"):  # now, and not in each child
+        importlib.import_module(f"producttelemetry.{module}")
     scenario = SCENARIOS[settings["scenario"]]
     place = Path(settings["place"])
     prepared = place / "prepared"
@@ -176,7 +179,13 @@ class _Run(NamedTuple):
 
     def make(self, **changes: Any) -> Telemetry:
         """Make a client."""
-        arguments = {"flush_at": 10**6, "flush_timeout": 30.0, "on_exit": "keep", **self.scenario.arguments, **changes}
+        arguments: dict[str, Any] = {
+            "flush_at": 10**6,
+            "flush_timeout": 30.0,
+            "on_exit": "keep",
+            **self.scenario.arguments,
+            **changes,
+        }
         return Telemetry("key", self.url, transport=_NETWORK, **arguments)
 
     def act(self, home: Path, step: Step, point: tuple[int, bool] | None) -> None:

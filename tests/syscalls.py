@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from producttelemetry import _files
@@ -31,7 +32,7 @@ class System:
 
     def __getattr__(self, name: str) -> Any:
         if name in CHANGES or name in LOOKS:
-            return lambda *given, **named: self.call(name, *given, **named)
+            return partial(self.call, name)
         return getattr(fcntl if name.startswith("LOCK_") else os, name)
 
     def call(self, name: str, *given: Any, **named: Any) -> Any:
