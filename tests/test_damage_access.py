@@ -1,11 +1,11 @@
-"""Segments that cannot be read, for they are another user's or the disk fails: the queue goes on without them."""
+"""Lock files that were deleted, and segments that cannot be read, for they are another user's or the disk fails."""
 
 from __future__ import annotations
 
 import errno
 import os
 import tempfile
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,8 @@ import pytest
 
 from producttelemetry import _files as files
 from producttelemetry import _transport  # noqa: F401  # pyright: ignore[reportUnusedImport]  # for a child that may not read it
-from producttelemetry._spool import check
+from producttelemetry._errors import ClaimLost
+from producttelemetry._spool import Claim, Directory, Reader, Settled, check
 from tests import harness
 from tests.oracle import listen
 from tests.test_damage import STATES, Scene, State, emptied_collector, empty_scene, lost, no_defect, one_server
@@ -21,7 +22,98 @@ from tests.test_damage import STATES, Scene, State, emptied_collector, empty_sce
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
+    from producttelemetry import Telemetry
+
 FIXTURES = (one_server, emptied_collector, no_defect, empty_scene)
+
+
+class Child:
+    """A forked child that does one thing, says so, and does another when it is told to.
+
+    Args:
+        first: before it waits.
+        then: with the result of `first`, after it was told.
+    """
+
+    def __init__(self, first: Callable[[], Any], then: Callable[[Any], None]) -> None:
+        ready, told = os.pipe()
+        go, self._tell = os.pipe()
+        self._pid = os.fork()
+        if self._pid == 0:
+            status = 1
+            try:
+                result = first()
+                os.write(told, b"x")
+                os.read(go, 1)
+                then(result)
+                status = 0
+            finally:
+                os._exit(status)
+        os.close(told)
+        assert b"x" == os.read(ready, 1)
+        os.close(ready)
+        os.close(go)
+
+    def tell(self) -> None:
+        """Let it go on."""
+        os.write(self._tell, b"x")
+        os.close(self._tell)
+
+    def wait(self) -> None:
+        """Wait for its end."""
+        assert 0 == os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+
+
+def test_a_lock_file_deleted_while_held_is_one_lock_again(scene: Scene) -> None:
+    """Four processes, each of which has another lock file open, fill a queue: they find the one that has the name."""
+
+    def first() -> Telemetry:
+        client = scene.client(max_queue_size=100)
+        scene.track(client, range(1))
+        return client
+
+    def then(client: Telemetry) -> None:
+        scene.track(client, range(1, 300))
+        harness.discard(client)
+
+    children: list[Child] = []
+    for _ in range(4):
+        children.append(Child(first, then))
+        with closing(Directory(str(scene.oracle.spool))) as directory:
+            assert directory.acquire(5.0)
+            os.unlink(directory.lock.path)
+    for child in children:
+        child.tell()
+    for child in children:
+        child.wait()
+    harness.assert_sound(scene.oracle.spool, 100)
+    assert 1100 <= sum(scene.oracle.settle(exact=True).stats.dropped.values())
+
+
+def test_a_senders_lock_deleted_while_held_counts_nothing_twice(scene: Scene) -> None:
+    """Two senders at once: what the first has claimed the second takes back and sends, and the first finds out."""
+    scene.fill("ready")
+    path = scene.oracle.spool / "sender.lock"
+
+    def first() -> Claim:
+        assert files.Lock(str(path)).acquire(5.0)
+        claim = Reader(Directory(str(scene.oracle.spool))).claim()
+        assert claim is not None
+        return claim
+
+    def then(claim: Claim) -> None:
+        with pytest.raises(ClaimLost):
+            claim.acknowledge(5, Settled(delivered=5))
+
+    child = Child(first, then)
+    path.unlink()
+    scene.client().flush()
+    child.tell()
+    child.wait()
+    scene.oracle.settle(exact=True)
+
+
+# --- segments that cannot be read -----------------------------------------------------------------------------------
 
 
 @contextmanager
