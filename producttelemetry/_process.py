@@ -38,8 +38,9 @@ class Inhabitant(Protocol):
         ...
 
 
-#: Longest that a fork of the host waits for an import of ours, in seconds.
-_IMPORT_WAIT: Final = 1.0
+#: Longest that a fork of the host waits for an import of ours, in seconds: once in the life of a process, and only as
+#: long as the import takes. A child that is forked in the middle of one would hang for ever.
+_IMPORT_WAIT: Final = 5.0
 
 
 class Imports:
