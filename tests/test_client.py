@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import inspect
 import json
 import logging
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -23,7 +21,7 @@ from producttelemetry._spool import REASONS
 from tests import harness
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     Make = Callable[..., Telemetry]
 
@@ -316,80 +314,6 @@ def test_events_in_memory_are_sent_while_the_process_lives(telemetry: Make, home
     client.flush()
     assert [0, 1, 2] == harness.numbers(harness.stored(collector))
     assert 0 == client.stats().pending
-
-
-@pytest.fixture
-def alarms() -> Iterator[None]:
-    """Restore the alarm signal."""
-    before = signal.getsignal(signal.SIGALRM)
-    yield
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    signal.signal(signal.SIGALRM, before)
-
-
-@pytest.mark.usefixtures("alarms")
-def test_a_signal_handler_may_track(telemetry: Make) -> None:
-    """A handler that interrupts `track()` over and over neither dead-locks nor loses or doubles an event."""
-    client = telemetry(max_queue_size=100_000, flush_at=10**6)
-    from_handler = 0
-
-    def handler(*_: object) -> None:
-        nonlocal from_handler
-        client.track("test.event", {"number": -1})
-        from_handler += 1
-
-    signal.signal(signal.SIGALRM, handler)
-    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
-    for number in range(5000):
-        client.track("test.event", {"number": number})
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    found = harness.numbers(harness.events(harness.spool(client)))
-    assert from_handler > 10
-    assert from_handler == found.count(-1)
-    assert list(range(5000)) == [number for number in found if number >= 0]
-
-
-def test_a_finaliser_may_track(telemetry: Make) -> None:
-    """An object that tracks when the garbage collector takes it, in the middle of another event."""
-    client = telemetry(max_queue_size=100_000, flush_at=10**6)
-
-    class Tracking:
-        def __init__(self) -> None:
-            self.self = self
-
-        def __del__(self) -> None:
-            client.track("test.event", {"number": -1})
-
-    threshold = gc.get_threshold()
-    gc.set_threshold(5)
-    try:
-        for number in range(1000):
-            Tracking()
-            client.track("test.event", {"number": number, "nested": [[number]]})
-    finally:
-        gc.set_threshold(*threshold)
-    gc.collect()
-    found = harness.numbers(harness.events(harness.spool(client)))
-    assert list(range(1000)) == [number for number in found if number >= 0]
-    assert 1000 == found.count(-1)
-
-
-def test_threads_share_a_client(telemetry: Make) -> None:
-    """Eight threads, one client: every event once, each thread's in its order."""
-    client = telemetry(max_queue_size=100_000, flush_at=10**6)
-
-    def work(thread: int) -> None:
-        for number in range(500):
-            client.track("test.event", {"number": number, "thread": thread})
-
-    threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    found = [event["properties"] for event in harness.events(harness.spool(client))]
-    for thread_number in range(8):
-        assert list(range(500)) == [each["number"] for each in found if each["thread"] == thread_number]
 
 
 def test_two_clients_of_one_process_share_a_queue(telemetry: Make) -> None:
