@@ -77,9 +77,10 @@ def logging_amid_fork(settings: dict[str, Any]) -> None:
     def log() -> None:
         import logging  # noqa: PLC0415
 
+        import httpcore  # noqa: PLC0415
         import httpx  # noqa: PLC0415
 
-        del httpx
+        del httpx, httpcore
         logging.getLogger("host").error("a child")
 
     children = [fork(log)]
