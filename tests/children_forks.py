@@ -235,8 +235,24 @@ def leaving_child(settings: dict[str, Any]) -> None:
     sys.stdin.readline()
 
 
+def two_destinations(settings: dict[str, Any]) -> None:
+    """Track for two servers and two keys, here and in children; send everything from here."""
+    clients = {name: make(settings | values) for name, values in settings["destinations"].items()}
+
+    def track() -> None:
+        for _ in range(20):
+            for name, client in clients.items():
+                client.track("test.event", {"destination": name})
+
+    track()
+    ends = wait_for([fork(track) for _ in range(4)])
+    for client in clients.values():
+        client.flush()
+    report(json.dumps(ends))
+
+
 if __name__ == "__main__":
     harness.main(
         *(amid_tracking, prefork, from_hook, from_finaliser, amid_flush),
-        *(descendants, daemon, killed_parent, leaving_child),
+        *(descendants, daemon, killed_parent, leaving_child, two_destinations),
     )

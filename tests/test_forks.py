@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +16,7 @@ from producttelemetry import _detach
 from producttelemetry import _files as files
 from producttelemetry._record import Segment, parse_name
 from producttelemetry._spool import Directory, Reader
-from producttelemetry.collector import Fault
+from producttelemetry.collector import Fault, RunningCollector
 from tests import harness
 
 if TYPE_CHECKING:
@@ -192,6 +193,23 @@ def test_a_daemon_that_closes_every_descriptor(oracle: Oracle, tmp_path: Path) -
     verdict = oracle.settle()
     assert set() == verdict.missing
     assert list(range(40)) == numbers(verdict)
+
+
+def test_destinations_under_one_slug_never_mix(collector: RunningCollector) -> None:
+    """Two servers, two keys on one of them: each event arrives where and as whose it was tracked."""
+    with RunningCollector(write_key="three") as other:
+        destinations = {
+            "one": {"url": collector.url, "key": "one"},
+            "two": {"url": collector.url, "key": "two"},
+            "three": {"url": other.url, "key": "three"},
+        }
+        arguments = {"flush_at": 10**6, "flush_timeout": 30.0}
+        assert [0] * 4 == run("two_destinations", json.dumps({"destinations": destinations, "arguments": arguments}))
+        arrived = [
+            Counter(event["properties"]["destination"] for event in harness.stored(server))
+            for server in (collector, other)
+        ]
+    assert [{"one": 100, "two": 100}, {"three": 100}] == arrived
 
 
 #: A program as users write them: the client stands in the module, and workers come and go.
