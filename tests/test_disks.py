@@ -1,7 +1,7 @@
-"""Disks that are full, fail or block, and processes without descriptors: memory takes over, and hands back in order.
+"""Disks that are full or fail, and processes without descriptors: memory takes over, and hands back in order.
 
 A full disk is a real one where the machine lets us mount one, and a limit on the size of files everywhere. For an error
-that only hardware gives, and for a disk that blocks, one operation of `files` is replaced in the host.
+that only hardware gives, one operation of `files` is replaced in the host.
 """
 
 from __future__ import annotations
@@ -131,6 +131,24 @@ def test_a_disk_that_works_again_after_its_events_were_sent_from_memory(oracle: 
     settle(oracle)
 
 
+def test_a_disk_that_failed_is_tried_again_by_itself(oracle: Oracle) -> None:
+    """The others say that the time for it has come; here it comes, and events of every day are all that is needed."""
+    with Host(oracle.collector.url, journal=oracle.journal(), arguments=QUIET) as host:
+        host.ask("break", "append", errno.EIO)
+        host.track(0)
+        host.ask("mend")
+        numbers = iter(range(1, 10**6))
+
+        def handed_back() -> bool:
+            host.track(next(numbers))
+            return 0 == host.volatile()[1]
+
+        harness.wait_until(handed_back)
+        assert list(range(next(numbers))) == harness.numbers(harness.events(oracle.spool))
+        assert 1 == len(host.end())
+    settle(oracle)
+
+
 #: What fails, how, and what the client was asked for: `EIO` on write and fsync, a quota, a disk gone read-only.
 FAILURES = [
     ("append", errno.EIO, False),
@@ -243,53 +261,3 @@ def test_memory_keeps_within_the_cap_when_a_request_fails(oracle: Oracle, teleme
     client._writer._disk_failed_at = float("-inf")
     client.shutdown()
     assert list(range(5, 15)) == harness.numbers(harness.events(harness.spool(client)))
-
-
-@pytest.mark.parametrize("end", ["mended", "left"])
-@pytest.mark.parametrize(("operation", "fsync"), [("append", False), ("sync", True), ("rename", False)])
-def test_a_disk_that_blocks(operation: str, fsync: bool, end: str, oracle: Oracle) -> None:
-    """It blocks who writes to it: no other call, no other process, and not the end of this one.
-
-    When it goes on, so does the thread that waited, and its event is where it belongs.
-    """
-    arguments = {**QUIET, "fsync": fsync, "flush_timeout": 2.0}
-    with Host(oracle.collector.url, journal=oracle.journal(), arguments=arguments) as host:
-        host.track(*range(15))  # all slots of the first step
-        host.ask("block", operation)
-        host.ask("track_in_thread", 15)
-        with Host(oracle.collector.url, journal=oracle.journal(), arguments=arguments) as neighbour:
-            neighbour.track(20)
-            assert neighbour.seconds < BOUND
-            assert [] == neighbour.end()
-        for call in ("stats", "call flush", "stats"):
-            host.ask(*call.split())
-            assert host.seconds < BOUND, call
-        assert [False] == host.ask("join", 0)
-        if end == "mended":
-            host.ask("mend")
-            assert [True] == host.ask("join", 30)
-            host.track(16)
-        assert [] == host.end()
-    verdict = oracle.settle()
-    assert set() == verdict.missing
-    assert 16 <= len(verdict.told.accepted)
-
-
-#: Seconds that a bounded call may take here; the bounds themselves are 0.1 s and `flush_timeout`.
-BOUND = 10.0
-
-
-def test_an_erasure_does_not_wait_for_a_disk_that_blocks(oracle: Oracle) -> None:
-    """It succeeds meanwhile, and the event that was being written is not sent, whenever that ends."""
-    with Host(oracle.collector.url, arguments={**QUIET, "flush_timeout": 5.0}) as host:
-        host.track(0)
-        host.ask("block", "append")
-        host.ask("track_in_thread", 1)
-        assert host.ask("call", "request_deletion")
-        assert host.seconds < BOUND
-        host.ask("mend")
-        assert [True] == host.ask("join", 30)
-        host.track(2)
-        host.ask("call", "flush")
-        assert [2] == stored(oracle)
-        assert [] == host.end()
