@@ -231,7 +231,8 @@ def blank(path: str, length: int) -> None:
     """Overwrite the first bytes of a file with spaces; what somebody appends meanwhile stays a line of its own."""
     descriptor = os.open(path, os.O_WRONLY | _NONBLOCK | _FLAGS)
     try:
-        write_at(descriptor, b" " * length, 0)
+        while length > 0:
+            length -= os.write(descriptor, b" " * length)
     finally:
         os.close(descriptor)
 
@@ -310,12 +311,14 @@ def overwrite(path: str, data: bytes, *, durable: bool = False) -> None:
     """
     descriptor = open_lock(path)
     try:
-        length = max(BLOCK, len(data))
+        length, before = max(BLOCK, len(data)), os.fstat(descriptor).st_size
         write_at(descriptor, data.ljust(length), 0)
-        if os.fstat(descriptor).st_size > length:
+        if before > length:
             os.ftruncate(descriptor, length)
         if durable:
             os.fsync(descriptor)
+            if before == 0:
+                sync_directory(os.path.dirname(path))
     finally:
         os.close(descriptor)
 

@@ -29,11 +29,12 @@ looked at.
 The writer (`_writer`, `_segment`)
 ----------------------------------
 1. Slots left in the reservation of the own open segment: one `write` of the whole line. Done.
-2. Else take `lock` and list the names. Own segment gone: purged. Own segment large: seal it.
+2. Else take `lock` and list the names. Own segment gone: purged. Own segment large: seal it. Without one: recover
+   orphans.
 3. The slots add up to the cap: recover orphans, then evict one event from the oldest `ready` or, if there is none,
    from the own segment; with `drop_newest`, or with nothing to evict, refuse.
-4. Rename the own segment to a larger number of slots. Without one: recover orphans, and adopt the last `ready` if it
-   is small, or create a new one; then look at `purged`.
+4. Rename the own segment to a larger number of slots. Without one: adopt the last `ready` if it is small, or create a
+   new one; then look at `purged`.
 
 The reader (`_reader`)
 ----------------------

@@ -157,6 +157,10 @@ class OpenSegment:
         if self._own is not None and self._size >= SEGMENT_BYTES:
             self._seal_own()
             segments = self._directory.segments()
+        if self._own is None:
+            # A dead process's segment may be the last one, and adopting it is what keeps the files few. After a power
+            # cut it may also hold more events than its name says: they count for the cap from here on.
+            segments = self._directory.recover_orphans(segments)
         if _total(segments) >= self._cap:
             segments = self._make_room(segments)
         slots = self._step(segments)
@@ -236,9 +240,6 @@ class OpenSegment:
     def _open(self, segments: list[Segment], slots: int) -> None:
         """Get an open segment: the last ready one if it may be adopted, else a new one."""
         self._directory.prepare_ledger()
-        if any(segment.state == "open" for segment in segments):
-            # A dead process's segment may be the last one, and adopting it is what keeps the files few.
-            segments = self._directory.recover_orphans(segments)
         last = next((segment for segment in reversed(segments) if segment.state != "open"), None)
         if last is None or last.state != "ready" or not self._adopt(last, slots):
             self._create(segments, slots, "open")

@@ -45,11 +45,12 @@ def look(world: World, me: int, scenario: Scenario) -> list[World]:
     """List the names: is our segment still there, and is there room?"""
     if _is_purged(world, me):
         return [_give_up(world, me).drop_lock(me)]
-    if world.total() < scenario.cap:
-        return [world.go(me, "get-slots")]
+    full = world.total() >= scenario.cap
     orphans = world.orphans()
-    if orphans:
+    if orphans and (full or world.processes[me].own == NO_SEGMENT):
         return [world.seal(orphans[0])]  # and look again
+    if not full:
+        return [world.go(me, "get-slots")]
     return [world.go(me, "count-evicted")]
 
 
@@ -94,8 +95,6 @@ def get_slots(world: World, me: int, scenario: Scenario) -> list[World]:
     slots = max(1, min(scenario.step, scenario.cap - world.total()))
     if own is not None:
         return [world.put(own, own._replace(slots=own.slots + slots)).go(me, "unlock", left=process.left + slots)]
-    if world.orphans():
-        return [world.seal(world.orphans()[0])]
     last = next((each for each in reversed(world.queue()) if each.state != "open"), None)
     if last is not None and last.state == "ready" and len(last.events) < scenario.small:
         locked = last._replace(holder=me if scenario.broken != "flock" else NOBODY)
