@@ -59,7 +59,7 @@ def service(settings: dict[str, Any]) -> None:
     _take_turns(settings, client._sender, track)
 
 
-def _take_turns(settings: dict[str, Any], loop: Sender, before: Callable[[], object] = lambda: None) -> None:
+def _take_turns(settings: dict[str, Any], loop: Sender, before: Callable[[], object] | None = None) -> None:
     """Run a sender without a pause; report when it has held the lock often enough."""
     turns = 0
     acquire = loop._lock.acquire
@@ -73,11 +73,13 @@ def _take_turns(settings: dict[str, Any], loop: Sender, before: Callable[[], obj
     loop._lock = SimpleNamespace(acquire=listening, close=loop._lock.close)  # pyright: ignore[reportAttributeAccessIssue]
     pause = 0.0
     while not select.select([sys.stdin], [], [], pause)[0]:
-        before()
+        if before is not None:
+            before()
         seen = turns
         with contextlib.suppress(FileNotFoundError):  # nobody has tracked yet
             loop.drain()
-        pause = 0.2 if turns > seen else 0.005  # who has had a turn lets others have theirs
+        # Who has had a turn lets others have theirs; and a sender goes on as long as hosts are faster than the server.
+        pause = 0.2 if turns > seen or before is not None else 0.005
         if seen < settings["turns"] <= turns:
             report("enough")
 
