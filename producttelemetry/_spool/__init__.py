@@ -11,7 +11,7 @@ The format
         00000017-3fa9.0.15.open        one process appends; 15 slots reserved, filled or not
         00000016-77c0.4096.12.ready    sealed; 12 events from byte 4096 to the end
         00000015-0b1e.0.40.sending     claimed by the sender
-        00000018-5d02.0.15.tmp         being created without `lock`; not part of the queue yet
+        00000018-5d02.0.15.tmp         being created; not part of the queue yet
         lock                           held for microseconds around any change of the set of names
         sender.lock                    held by the one process that sends
         ledger.json                    {"delivered": n, "dropped": {reason: n}}
@@ -33,8 +33,9 @@ The writer (`_writer`, `_segment`)
    orphans.
 3. The slots add up to the cap: recover orphans, then evict one event from the oldest `ready` or, if there is none,
    from the own segment; with `drop_newest`, or with nothing to evict, refuse.
-4. Rename the own segment to a larger number of slots. Without one: adopt the last `ready` if it is small, or create a
-   new one; then look at `purged`.
+4. Rename the own segment to a larger number of slots. Without one: have a ledger, so that a full disk cannot keep a
+   loss from being counted later; adopt the last `ready` if it is small, or create a segment, lock it and rename it from
+   `tmp`; then look at `purged`.
 
 The reader (`_reader`)
 ----------------------
@@ -67,8 +68,8 @@ The invariants
     fails, does an event wait in memory, within the cap. A process that ends writes down what waits, cap or not.
 10. No lock file is ever deleted or renamed.
 11. A purge counts and unlinks, also what living writers have open (there it blanks what it has counted), and does not
-    depend on getting the lock. They find out at their next reservation or seal, count what they wrote since as `purged`, and
-    start afresh. A writer that is killed before that takes the count of those few events with it.
+    depend on getting the lock. They find out at their next reservation or seal, count what they wrote since as
+    `purged`, and start afresh. A writer that is killed before that takes the count of those few events with it.
 
 What survives: with `fsync=False` an appended event survives the death of every process, not of the machine; with
 `fsync=True` the line and the name of its file are on stable storage before `append` returns. A rename that a power cut

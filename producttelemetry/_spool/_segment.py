@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from .. import _files as files
 from .._errors import LockTimeout, Purged, QueueFull
-from .._record import LAST_NUMBER, Segment, State
+from .._record import LAST_NUMBER, Segment
 from ._directory import LOCK_WAIT, SEGMENT_BYTES
 
 if TYPE_CHECKING:
@@ -242,22 +242,23 @@ class OpenSegment:
         self._directory.prepare_ledger()
         last = next((segment for segment in reversed(segments) if segment.state != "open"), None)
         if last is None or last.state != "ready" or not self._adopt(last, slots):
-            self._create(segments, slots, "open")
+            self._create(segments, slots)
         self._check_mark()
 
-    def _create(self, segments: list[Segment], slots: int, state: State) -> None:
+    def _create(self, segments: list[Segment], slots: int) -> None:
+        """Create under a temporary name, lock, then rename: nobody can take it for an orphan, `lock` or not."""
         number = min(segments[-1].number + 1, LAST_NUMBER) if segments else 1  # nobody but damage gets there
-        segment = Segment(number, _salt(), 0, slots, state)
+        segment = Segment(number, _salt(), 0, slots, "tmp")
         descriptor = files.create(self._directory.where(segment))
         try:
             _lock(descriptor)
-            if state == "tmp":
-                segment = self._directory.move(segment, segment._replace(state="open"))
+            segment = self._directory.move(segment, segment._replace(state="open"))
             self._use(segment, descriptor, 0, slots)
         except BaseException:
             if self._descriptor != descriptor:
                 files.close(descriptor)
-                files.unlink(self._directory.where(segment))
+                with contextlib.suppress(OSError):  # what is told is why, and not that there is nothing to tidy up
+                    files.unlink(self._directory.where(segment))
             raise
 
     def _adopt(self, segment: Segment, slots: int) -> bool:
@@ -310,7 +311,7 @@ class OpenSegment:
         if self._own is not None:
             self._extend(slots)
         else:
-            self._create(segments, slots, "tmp")
+            self._create(segments, slots)
             self._check_mark()
 
     # --- leaving the segment ----------------------------------------------------------------------------------------

@@ -19,8 +19,8 @@ _STEPS: Final = {"writer": writer.STEPS, "sender": sender.STEPS, "purger": purge
 RULES: Final = {
     "flock": "a writer does not lock its segment",
     "orphan-under-lock": "a sender looks for orphans without `lock`",
-    "lock-before-name": "a segment made without `lock` gets its name before its writer has locked it",
-    "salt": "segments made without `lock` have nothing but their number",
+    "lock-before-name": "a new segment gets its name before its writer has locked it",
+    "salt": "segments have nothing but their number",
     "count-first": "an eviction is not counted before the rename",
     "acknowledge-after-post": "a sender acknowledges before the server has answered",
     "claim-by-rename": "a sender reads a segment without claiming it",

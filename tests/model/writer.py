@@ -99,10 +99,7 @@ def get_slots(world: World, me: int, scenario: Scenario) -> list[World]:
     if last is not None and last.state == "ready" and len(last.events) < scenario.small:
         locked = last._replace(holder=me if scenario.broken != "flock" else NOBODY)
         return [world.put(last, locked).go(me, "adopt", own=last.identity)]
-    if world.salt == scenario.segments:
-        return []
-    new = Segment(_next_number(world), world.salt + 1, "open", slots, (), NOBODY)
-    return [world.put(None, new)._replace(salt=world.salt + 1).go(me, "lock-own", own=new.identity, left=slots)]
+    return _create(world, me, scenario, _next_number(world), slots)
 
 
 def adopt(world: World, me: int, scenario: Scenario) -> list[World]:
@@ -115,14 +112,6 @@ def adopt(world: World, me: int, scenario: Scenario) -> list[World]:
     slots = max(1, min(scenario.step, scenario.cap - world.total()))
     opened = last._replace(state="open", slots=last.slots + slots)
     return [world.put(last, opened).go(me, "look-at-mark", left=slots)]
-
-
-def lock_own(world: World, me: int, scenario: Scenario) -> list[World]:
-    """Still under `lock`, so that nobody takes the new file for an orphan."""
-    own = world.find(world.processes[me].own)
-    if own is None:  # a purge that could not get the lock
-        return [world.drop_lock(me).go(me, "reserve", own=NO_SEGMENT, left=0)]
-    return [world.put(own, own._replace(holder=me if scenario.broken != "flock" else NOBODY)).go(me, "look-at-mark")]
 
 
 def look_at_mark(world: World, me: int, scenario: Scenario) -> list[World]:
@@ -162,31 +151,32 @@ def extend_unlocked(world: World, me: int, scenario: Scenario) -> list[World]:
 
 
 def create_unlocked(world: World, me: int, scenario: Scenario) -> list[World]:
-    """Create under a name that is not part of the queue yet. Two may choose one number; the salt tells them apart."""
+    """Two may choose one number, if one has looked a moment earlier; the salt tells them apart."""
+    numbers = {_next_number(world), max(1, _next_number(world) - 1)}
+    return [after for number in numbers for after in _create(world, me, scenario, number, scenario.step)]
+
+
+def _create(world: World, me: int, scenario: Scenario, number: int, slots: int) -> list[World]:
+    """Create under a name that is not part of the queue yet, and lock: nobody can take it for an orphan."""
     if world.salt == scenario.segments:
         return []
     salt = 0 if scenario.broken == "salt" else world.salt + 1
-    # Whoever looked a moment earlier has chosen the number below.
-    numbers = {_next_number(world), max(1, _next_number(world) - 1)}
-    worlds: list[World] = []
-    for number in numbers:
-        state, holder = ("open", NOBODY) if scenario.broken == "lock-before-name" else ("tmp", me)
-        new = Segment(number, salt, state, scenario.step, (), holder)  # type: ignore[arg-type]  # one of two states
-        if world.find(new.identity) is not None:
-            worlds.append(world._replace(offence="name: two segments share a name"))
-        else:
-            named = world.put(None, new)._replace(salt=salt)
-            worlds.append(named.go(me, "name-unlocked", own=new.identity, left=scenario.step))
-    return worlds
+    named = scenario.broken == "lock-before-name"
+    holder = NOBODY if named or scenario.broken == "flock" else me
+    new = Segment(number, salt, "open" if named else "tmp", slots, (), holder)
+    if world.find(new.identity) is not None:
+        return [world._replace(offence="name: two segments share a name")]
+    return [world.put(None, new)._replace(salt=world.salt + 1).go(me, "name", own=new.identity, left=slots)]
 
 
-def name_unlocked(world: World, me: int, _: Scenario) -> list[World]:
+def name(world: World, me: int, scenario: Scenario) -> list[World]:
     """The file is locked already: give it its name in the queue."""
     own = world.find(world.processes[me].own)
     if own is None:  # taken for an orphan; a descriptor can still be locked, so that the writer does not notice
         return [world.go(me, "append")]
     state = "open" if own.state == "tmp" else own.state
-    return [world.put(own, own._replace(state=state, holder=me)).go(me, "look-at-mark")]
+    holder = NOBODY if scenario.broken == "flock" else me
+    return [world.put(own, own._replace(state=state, holder=holder)).go(me, "look-at-mark")]
 
 
 def lock_to_seal(world: World, me: int, _: Scenario) -> list[World]:
@@ -235,13 +225,12 @@ STEPS: dict[str, Callable[[World, int, Scenario], list[World]]] = {
     "evict": evict,
     "get-slots": get_slots,
     "adopt": adopt,
-    "lock-own": lock_own,
     "look-at-mark": look_at_mark,
     "unlock": unlock,
     "look-unlocked": look_unlocked,
     "extend-unlocked": extend_unlocked,
     "create-unlocked": create_unlocked,
-    "name-unlocked": name_unlocked,
+    "name": name,
     "lock-to-seal": lock_to_seal,
     "seal": seal,
     "unlock-sealed": unlock_sealed,
