@@ -30,18 +30,14 @@ KINDS = ("host", "oldest", "newest")
 
 
 @pytest.fixture(scope="session")
-def versions(pytestconfig: pytest.Config) -> dict[str, tuple[str, dict[str, str]]]:
+def versions() -> dict[str, tuple[str, dict[str, str]]]:
     """What each kind reports as its version, and the environment that it needs.
 
-    The oldest version is installed where the newest already came from, once, into pytest's cache.
+    The README's test command installs the oldest one beside the other packages.
     """
     (lowest,) = re.findall(r'"filelock>=([0-9.]+)"', (harness.ROOT / "pyproject.toml").read_text())
-    place = pytestconfig.cache.mkdir("filelock") / lowest
-    if not place.exists():
-        partial = f"{place}.{os.getpid()}"
-        pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--disable-pip-version-check"]
-        subprocess.run([*pip, "--target", partial, f"filelock=={lowest}"], check=True)
-        os.rename(partial, place)
+    place = os.path.join(sys.prefix, "oldest")
+    assert os.path.isdir(place), f"python -m pip install --target {place} --group oldest"
     assert lowest != filelock.__version__, "there is only one version to test with"
     newest: tuple[str, dict[str, str]] = (filelock.__version__, {})
     return {"host": newest, "oldest": (lowest, {"PYTHONPATH": str(place)}), "newest": newest}
