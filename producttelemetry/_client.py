@@ -11,16 +11,15 @@ import os
 import sys
 import time
 from enum import Enum
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from . import _config, _detach, _event, _identity, _options, _process
+from . import _config, _detach, _event, _identity, _look, _options, _process
 from . import _files as files
 from ._consent import resolve
 from ._errors import EventRejected, Purged, QueueFull
 from ._log import Log
 from ._sender import Sender
-from ._spool import REASONS, Directory, Writer
+from ._spool import Directory, Writer
 from ._worker import Worker, bounded
 
 if TYPE_CHECKING:
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from ._consent import Consent
     from ._event import EventType
     from ._options import BeforeSend, OnExit
     from ._sender import Drained
@@ -165,8 +163,7 @@ class Telemetry:
             return None
 
     def _note_defect(self, method: str, error: Exception) -> None:
-        what = f"{type(error).__name__}: {error}"
-        self._log.loss(method, f"{method}() failed, which is a defect of this package: {what}")
+        self._log.loss(method, f"{method}() failed, a defect of this package: {type(error).__name__}: {error}")
 
     # --- events -----------------------------------------------------------------------------------------------------
 
@@ -324,12 +321,9 @@ class Telemetry:
         options = self._options
         return Transport(options.api_base, options.write_key or "", options.transport)
 
-    def _consent(self) -> Consent:
-        return resolve(self._options.disabled, _config.environment(), _config.read_config_files(self._project))
-
     def _may_send(self) -> bool:
         """Read consent again; an opt-out stops this client for good."""
-        consent = self._consent()
+        consent = resolve(self._options.disabled, _config.environment(), _config.read_config_files(self._project))
         if not consent.enabled and not consent.passing:
             self._state = Lifecycle.DISABLED
         return consent.enabled and not consent.log_only
@@ -357,7 +351,7 @@ class Telemetry:
             self._seen_by_timer = self._tracked
             if idle:
                 self._seal()
-            return self._until_retry() if idle else min(interval, self._until_retry())
+            return self._sender.until_retry() if idle else min(interval, self._sender.until_retry())
         sealed = self._seal()
         ended = self._drain_disk(explicit)
         waiting = self._writer.claim_volatile()
@@ -365,7 +359,7 @@ class Telemetry:
             ended = self._sender.drain_volatile(waiting, explicit=explicit)
         if ended in {"empty", "stopped"}:
             return None if sealed else interval
-        return interval if ended in {"busy", "late"} else self._until_retry()
+        return interval if ended in {"busy", "late"} else self._sender.until_retry()
 
     def _seal(self, *, last: bool = False) -> bool:
         """Hand the open segment over; False if that has to wait, for the disk or an interrupted call below us."""
@@ -384,9 +378,6 @@ class Telemetry:
         except OSError as error:
             self._log.debug(f"the spool cannot be read: {error}")
             return "late"
-
-    def _until_retry(self) -> float:
-        return max(self._sender.state().not_before - time.time(), 0.0)
 
     def flush(self) -> None:
         """Send what is queued, and wait until the queue is empty, a failure, or `flush_timeout`."""
@@ -429,21 +420,12 @@ class Telemetry:
 
     def stats(self) -> Stats:
         """Return a look at the queue; zeros for a client that is disabled, or if the disk cannot be read."""
-        if sys.is_finalizing():  # an import fails, or waits for a thread that was stopped in the middle of one
-            return _unknown()
-        try:
-            from ._stats import nothing  # noqa: PLC0415  # dataclasses costs 18 ms
-        except (ImportError, OSError):  # a signal handler interrupts this very import; no descriptor is left for it
-            writer = getattr(self, "_writer", None)
-            return _unknown(0 if writer is None else writer.volatile)
-        return self._guard("stats", self._look) or nothing()
+        return self._guard("stats", lambda: _look.look(self._facts())) or _look.unknown()
 
-    def _look(self) -> Stats | None:
-        from ._stats import collect  # noqa: PLC0415  # as above
-
+    def _facts(self) -> _look.Facts | None:
         if self._state in {Lifecycle.DISABLED, Lifecycle.PRINTING}:
             return None
-        return collect(self._spool_dir, self._sender.state(), self._writer.volatile, self._writer.uncounted())
+        return _look.Facts(self._spool_dir, self._sender.state(), self._writer.volatile, self._writer.uncounted())
 
     # --- leaving ----------------------------------------------------------------------------------------------------
 
@@ -516,10 +498,3 @@ class Telemetry:
 
     def __exit__(self, *_: object) -> None:
         self.shutdown()
-
-
-def _unknown(volatile: int = 0) -> Stats:
-    """Return what has the attributes of `Stats`, where that cannot be imported."""
-    attributes: dict[str, Any] = {"pending": volatile, "volatile": volatile, "pending_bytes": 0, "delivered": 0}
-    attributes |= dict.fromkeys(("oldest_pending", "retry_at", "last_error", "spool_dir"))
-    return cast("Stats", SimpleNamespace(**attributes, dropped=dict.fromkeys(REASONS, 0)))

@@ -133,6 +133,10 @@ class Sender:
         """Whether a back-off forbids sending now."""
         return _retry.waits(self.state(), time.time(), explicit=explicit)
 
+    def until_retry(self) -> float:
+        """Return how many seconds a back-off still lasts."""
+        return max(self.state().not_before - time.time(), 0.0)
+
     def _note(self, outcome: Outcome) -> None:
         """Store what an answer means for everybody's next attempt."""
         before = self.state()
