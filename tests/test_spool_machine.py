@@ -144,8 +144,9 @@ class SpoolMachine(RuleBasedStateMachine):
                 writer.close()
                 del self.writers[process]
                 self.late.pop(process, None)
-                assert sealed is False or not writer.uncounted()
-                self.counted_before -= writer.uncounted().total()  # nobody can be told while the lock is not given back
+                # While the lock is not given back, or the ledger cannot be written, nobody can be told.
+                assert not sealed or failure is not None or not writer.uncounted()
+                self.counted_before -= writer.uncounted().total()
                 self.disk.kill(process)
                 self.disk.revive(process)
 

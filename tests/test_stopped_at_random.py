@@ -61,7 +61,8 @@ class Place(NamedTuple):
 
 
 _PLACES = [
-    Place("first reservation, file not locked yet", "track", "create", ".open", "after", before=0),
+    Place("first reservation, file not locked yet", "track", "create", ".tmp", "after", before=0),
+    Place("first reservation, file not named yet", "track", "rename", ".tmp", "before", before=0),
     Place("extension, not yet", "track", "rename", ".open", "before"),
     Place("extension, just done", "track", "rename", ".open", "after"),
     Place("eviction, counted and not done", "track", "overwrite", "ledger.json", "after", before=CAP),
