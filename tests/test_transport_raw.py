@@ -200,6 +200,20 @@ def test_an_answer_that_does_not_end_ends_with_the_deadline(
     assert seconds < 1.5
 
 
+def test_a_handshake_that_does_not_end_ends_with_the_deadline() -> None:
+    """The server promises a long TLS record and sends it byte by byte: each read is in time, and the whole is not."""
+
+    def drip(connection: socket.socket) -> None:
+        connection.sendall(b"\x16\x03\x03\x3f\xff")
+        server.drip(b"\x02", connection)
+
+    with RawServer(drip, reads=False) as server:
+        started = time.monotonic()
+        with Transport(server.base.replace("http:", "https:"), "secret") as transport:
+            assert "unavailable" == transport.ingest([LINE], soon(0.6)).kind
+        assert time.monotonic() - started < 2.0
+
+
 @pytest.mark.parametrize("length", [len(GOOD) + 50_000_000, ""], ids=["told", "not told"])
 def test_a_huge_reply_is_not_read(length: object, server: RawServer, send: Send) -> None:
     """A reply is read up to a bound and then left, although it would be an acknowledgement at its end."""
