@@ -357,15 +357,16 @@ class Lock:
         self._opened: Identity | None = None
         self._stopped: bytes | None = None  # token of a holder that did not go on while we waited
 
-    def acquire(self, timeout: float) -> bool:
+    def acquire(self, timeout: float, longest: float = LONGEST_QUEUE) -> bool:
         """Take the lock.
 
         Args:
             timeout: seconds to wait for one holder; 0 does not wait.
+            longest: seconds to wait while others are faster.
 
         Returns:
             False if the holder has not gone on for `timeout` seconds, or already did not in an earlier call; or if
-            others were faster for `LONGEST_QUEUE` seconds.
+            others were faster for `longest` seconds.
         """
         if self._try():
             return True
@@ -380,7 +381,7 @@ class Lock:
             if now - changed >= timeout:
                 self._stopped = token
                 return False
-            if now - started >= LONGEST_QUEUE:
+            if now - started >= longest:
                 return False
             time.sleep(pause)
             pause = min(2 * pause, _POLL_LONGEST)

@@ -76,10 +76,10 @@ class Directory:
         if not files.exists(described):
             files.write_new(described, json.dumps(dict(description)).encode())
 
-    def acquire(self, timeout: float) -> bool:
+    def acquire(self, timeout: float, longest: float = files.LONGEST_QUEUE) -> bool:
         """Take the lock; see `files.Lock.acquire` and `check_place`."""
         self.check_place()
-        return self.lock.acquire(timeout)
+        return self.lock.acquire(timeout, longest)
 
     def check_place(self) -> None:
         """Raise an error where a link stands in place of the spool: it is not followed. Needs no lock."""

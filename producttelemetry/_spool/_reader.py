@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
     from ._directory import Directory
 
-#: Longest wait of the sender for `lock`, in seconds. It may be patient: nobody waits for it.
+#: Longest wait for a holder of `lock` that does not go on, in seconds. The sender may be patient: nobody waits for it.
 PATIENCE: Final = 2.0
+#: Longest wait for a `lock` that is busy, in seconds. Giving up would mean to send a batch again.
+BUSY_PATIENCE: Final = 15.0
 
 
 class Claim:
@@ -147,6 +149,6 @@ class Reader:
 @contextmanager
 def _held(directory: Directory) -> Generator[None]:
     with directory.lock:
-        if not directory.acquire(PATIENCE):
+        if not directory.acquire(PATIENCE, BUSY_PATIENCE):
             raise LockTimeout("the lock of the spool is held by a process that does not go on")
         yield
