@@ -71,7 +71,7 @@ _silence: Final = _OurThreads()
 
 
 class Transport:
-    """A connection to one server.
+    """The way to one server.
 
     Args:
         base: URL of the API without trailing slash, ending in `/api`.
@@ -85,6 +85,9 @@ class Transport:
             "X-Write-Key": write_key,
             "Content-Type": "application/json",
             "Accept-Encoding": "identity",  # a reply of a few bytes; no decompressing of what a stranger sends
+            # One request per connection: a server may close an idle one while we send on it, and what comes beyond the
+            # end of an answer would be read as the answer to the next request.
+            "Connection": "close",
             "User-Agent": f"producttelemetry/{__version__}",
         }
         self._custom = custom
