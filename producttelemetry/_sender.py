@@ -270,6 +270,8 @@ class Sender:
         if trial.wrong_endpoint:
             self._note(Outcome("misconfigured", f"{trial.message}; every event is refused, so is this the endpoint?"))
             return "failed"
+        if trial.message:
+            self._note(Outcome("refused", trial.message))  # a server that talks about events is there
         return None
 
     def _obstacle(self, claim: Claimed, deadline: float) -> Drained | None:
