@@ -412,7 +412,7 @@ class Telemetry:
         encoder = self._encoder
         known = encoder.client_id if encoder is not None else None
         deadline = time.monotonic() + options.flush_timeout
-        done = bounded(lambda: erase(project, known, self._connect(), deadline), options.flush_timeout)
+        done = bounded(lambda decide: erase(project, known, self._connect(), deadline, decide), options.flush_timeout)
         if done and self._state is not Lifecycle.DISABLED:
             self._encoder = None
             self._writer.purge()

@@ -19,6 +19,8 @@ from ._record import parse_line, split_lines
 from ._spool import Directory
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ._config import Paths
     from ._transport import Transport
 
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
 _PATIENCE: Final = 1.0
 
 
-def erase(project: Paths, client_id: str | None, transport: Transport, deadline: float) -> bool:
+def erase(
+    project: Paths, client_id: str | None, transport: Transport, deadline: float, decide: Callable[[], bool]
+) -> bool:
     """Have a client erased, there and here.
 
     Args:
@@ -34,6 +38,7 @@ def erase(project: Paths, client_id: str | None, transport: Transport, deadline:
         client_id: the id that this process uses; another than that on disk, if the disk failed meanwhile.
         transport: connection to the server.
         deadline: `time.monotonic()` at which to give up.
+        decide: asked once the server has agreed, before the first change: whether anybody still waits for the answer.
 
     Returns:
         Whether it is done. If not, nothing has changed here.
@@ -43,11 +48,11 @@ def erase(project: Paths, client_id: str | None, transport: Transport, deadline:
     with transport:
         if not all(transport.erase(each, deadline).kind == "accepted" for each in known):
             return False
-    if time.monotonic() > deadline:  # the caller has been told False by now
+    if not decide():
         return False
     for each in known:
         _identity.erase_client_id(project, each)
-    purge(project)
+    purge(project, deadline)
     return True
 
 
@@ -64,11 +69,11 @@ def _queued_ids(project: Paths) -> set[str]:
     return {each for each in found if _identity.is_client_id(each)}
 
 
-def purge(project: Paths) -> None:
-    """Delete what is queued for every destination of a project."""
+def purge(project: Paths, deadline: float = float("inf")) -> None:
+    """Delete what is queued for every destination of a project; no lock is waited for beyond the deadline."""
     for directory in _destinations(project):
         with closing(directory):
-            directory.purge(_PATIENCE)
+            directory.purge(max(0.0, min(_PATIENCE, deadline - time.monotonic())))
 
 
 def _destinations(project: Paths) -> list[Directory]:

@@ -30,6 +30,8 @@ _SHORTEST: Final = 0.05
 _END_WAIT: Final = 0.05
 #: Seconds between two looks whether it has.
 _LOOK: Final = 0.00005
+#: Seconds that may be added to a time limit by a change of files that had begun before it; it takes milliseconds.
+_CHANGE_TIME: Final = 1.0
 #: Where Linux lists the threads of this process, and where Python counts them when it forks.
 _THREADS: Final = "/proc/self/task"
 
@@ -174,23 +176,28 @@ class Worker:
             return None
 
 
-def bounded(action: Callable[[], bool], timeout: float) -> bool:
+def bounded(action: Callable[[Callable[[], bool]], bool], timeout: float) -> bool:
     """Run something that may hang in a thread of its own.
 
     Args:
-        action: what to do; its result counts, and an exception counts as False.
+        action: what to do; its result counts, and an exception counts as False. It calls what it is given before it
+            changes anything that lasts, and goes on only if that is True: nobody has been told False by then.
         timeout: seconds to wait for it.
 
     Returns:
-        The result; False if it is not there in time. The thread goes on, and ends with the interpreter.
+        The result; False if it has not begun to change anything in time. The thread goes on, and ends with the
+        interpreter.
     """
-    done = _thread.allocate_lock()
+    decided, done = _thread.allocate_lock(), _thread.allocate_lock()
     done.acquire()
     results: list[bool] = []
 
+    def decide() -> bool:
+        return decided.acquire(blocking=False)
+
     def run() -> None:
         try:
-            results.append(action())
+            results.append(action(decide))
         except Exception:  # noqa: BLE001  # there is nobody to tell but the waiting caller, who learns of it as False
             results.append(False)
         finally:
@@ -200,4 +207,6 @@ def bounded(action: Callable[[], bool], timeout: float) -> bool:
         _thread.start_new_thread(run, ())
     except RuntimeError:  # the interpreter is shutting down
         return False
-    return done.acquire(timeout=timeout) and results[0]
+    if not done.acquire(timeout=timeout):
+        return not decide() and done.acquire(timeout=_CHANGE_TIME) and results[0]
+    return results[0]

@@ -8,10 +8,12 @@ import json
 import signal
 import threading
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from producttelemetry._spool import Directory
 from producttelemetry.collector import Fault
 from tests import harness
 from tests.answers import reply
@@ -256,3 +258,25 @@ def test_an_erasure_is_bounded(piece: bytes, quiet: Make, server: RawServer) -> 
     quiet().flush()
     assert 1 == len({event["client_id"] for event in itertools.chain(*dialogue.sent())})
     assert [0, 1, 2, 3] == harness.numbers(itertools.chain(*dialogue.sent()))
+
+
+def test_an_erasure_that_the_time_ends_is_done_or_not_begun(quiet: Make, server: RawServer) -> None:
+    """The server agrees, and another process holds the spool's lock from then on: True, for the id is forgotten."""
+    client = quiet(flush_timeout=0.5)
+    track(client, 3)
+    client._seal()
+    id_file = harness.spool(client).parents[2] / "client_id"
+    before = id_file.read_text()
+    other = Directory(str(harness.spool(client)))
+
+    def answer(connection: socket.socket) -> None:
+        other.lock.acquire(1.0)
+        connection.sendall(reply(200, {"status": "pending"}))
+
+    server.answer = answer
+    with closing(other):
+        started = time.monotonic()
+        assert client.request_deletion() is True
+        assert time.monotonic() - started < 4.0
+        assert not id_file.exists() or before != id_file.read_text()
+    assert [] == harness.events(harness.spool(client))
