@@ -47,7 +47,14 @@ _ACCEPTED: Final = frozenset((200, 201, 202, 207))
 _REFUSED: Final = frozenset((400, 422))
 _TOO_LARGE: Final = 413
 _TEMPORARY: Final = frozenset((408, 425, 429))
-_LOGGERS: Final = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.proxy", "httpcore.socks")
+_LOGGERS: Final = (
+    "httpx",
+    "httpcore.connection",
+    "httpcore.http11",
+    "httpcore.http2",
+    "httpcore.proxy",
+    "httpcore.socks",
+)
 
 
 class _OurThreads(logging.Filter):

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpcore
 import httpx
 import pytest
 
+from producttelemetry import _transport
 from producttelemetry._transport import Transport
 from producttelemetry.collector import Fault, RunningCollector
 from tests.wire import LINE, soon
@@ -119,3 +123,11 @@ def test_their_log_is_theirs(server: RunningCollector, caplog: pytest.LogCapture
         assert {"httpx", "httpcore"} == names()
         assert "accepted" == send(base)
         assert set() == names()
+
+
+def test_every_logger_of_httpx_is_known() -> None:
+    """Those of the synchronous client, also of protocols that need a further package: a transport may use them."""
+    said = [path.read_text() for path in Path(httpcore.__file__).parent.glob("_sync/*.py")]
+    found = {name for text in said for name in re.findall(r'getLogger\("([^"]+)"\)', text)}
+    assert found
+    assert set() == found - set(_transport._LOGGERS)
