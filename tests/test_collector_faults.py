@@ -145,6 +145,22 @@ def test_fault_drop_after(collector: RunningCollector, client: httpx.Client) -> 
     assert Counts(accepted=1, duplicates=1) == collector.store.counts()
 
 
+def test_fault_drop_during(collector: RunningCollector, client: httpx.Client) -> None:
+    """The answer is cut in its body although the batch was stored, and whatever the answer is."""
+    collector.faults.set(Fault(drop="during", remaining=1))
+    event = make_event()
+
+    with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
+        ingest(client, event)
+
+    assert Counts(accepted=1) == collector.store.counts()
+    assert [(202, 1)] == [(entry["status"], entry["events"]) for entry in collector.journal.to_json()]
+    collector.faults.set(Fault(drop="during", status=422, remaining=1))
+    with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
+        ingest(client, event)
+    assert 202 == ingest(client, event).status_code
+
+
 @pytest.mark.parametrize("drop", ["before", "after"])
 def test_a_dropped_connection_ends_without_a_byte(
     collector: RunningCollector, caplog: pytest.LogCaptureFixture, drop: str

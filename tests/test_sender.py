@@ -118,9 +118,12 @@ def test_what_the_server_did_not_take_stays(fault: Fault, said: str, quiet: Make
     assert (0, 3, None, None) == (after.pending, after.delivered, after.retry_at, after.last_error)
 
 
-def test_an_answer_that_gets_lost_makes_an_identical_resend(quiet: Make, collector: RunningCollector) -> None:
-    """The server stored the batch and the connection broke: same bytes, same key, dropped there as duplicates."""
-    collector.faults.set(Fault(drop="after", remaining=1))
+@pytest.mark.parametrize("fault", [Fault(drop="after", remaining=1), Fault(drop="during", remaining=1)])
+def test_an_answer_that_gets_lost_makes_an_identical_resend(
+    fault: Fault, quiet: Make, collector: RunningCollector
+) -> None:
+    """The server stored the batch and the answer was lost or cut: same bytes, same key, dropped there as duplicates."""
+    collector.faults.set(fault)
     client = quiet(collector.url)
     track(client, 3)
     client.flush()
@@ -185,11 +188,12 @@ def test_events_refused_one_by_one_are_set_aside(quiet: Make, collector: Running
     assert (0, 2, 1) == (stats.pending, stats.delivered, stats.dropped["rejected"])
 
 
+@pytest.mark.parametrize("status", [401, 403, 404])
 def test_misconfiguration_is_told_once(
-    quiet: Make, collector: RunningCollector, caplog: pytest.LogCaptureFixture
+    status: int, quiet: Make, collector: RunningCollector, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """401: one ERROR that says what to check, and no key in it; two flushes, one line."""
-    collector.faults.set(Fault(status=401))
+    """One ERROR that says what to check, and no key in it; two flushes, one line."""
+    collector.faults.set(Fault(status=status))
     client = quiet(collector.url, write_key="secret-key")
     track(client, 1)
     client.flush()

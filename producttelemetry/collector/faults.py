@@ -15,8 +15,9 @@ so that whoever set it can still reach `/faults` to take it back. It answers in 
 | none of them | the true answer |
 
 Two change how an answer, true or not, travels: `latency_seconds` holds it back after the work is done, and `trickle`
-sends its body at one byte per second. `drop="after"` does the work, then closes the connection instead of answering.
-A client that loses patience with any of the three has had its events stored: the case that makes senders send twice.
+sends its body at one byte per second. `drop="after"` does the work, then closes the connection instead of answering,
+and `drop="during"` in the middle of the answer's body. A client that loses patience with any of the four has had its
+events stored: the case that makes senders send twice.
 """
 
 import threading
@@ -26,7 +27,7 @@ from typing import Any, Final, Literal, Self, get_args
 
 from .validate import is_object
 
-Drop = Literal["before", "after"]
+Drop = Literal["before", "during", "after"]
 
 #: Longer than any timeout worth testing. It bounds how long a forgotten fault can keep a request.
 MAX_LATENCY: Final = 3600.0
@@ -58,7 +59,7 @@ class Fault:
         content_type: of `body`; `application/json` where the body is the built-in one, else `text/plain`.
         retry_after: seconds, or an HTTP date, or any text to see what a client makes of it.
         latency_seconds: 0 to `MAX_LATENCY`.
-        drop: close the connection before the work or after it.
+        drop: close the connection before the work, after it, or during the answer.
         portal: answer as a captive portal.
         redirect: the `Location`.
         trickle: send the body byte by byte.

@@ -90,6 +90,10 @@ class _Answer:
             return
         if message["type"] == "http.response.start":
             await self._start(message)
+        elif self.fault.drop == "during":
+            body = message.get("body", b"")
+            await self.send({**message, "body": body[: len(body) // 2], "more_body": True})
+            await self._abort()
         elif self.fault.trickle:
             await self._trickle(message)
         else:
@@ -98,8 +102,10 @@ class _Answer:
     async def drop(self) -> None:
         """Close the connection without an answer, and return when the server knows it."""
         self.dropped = not await _still_there(self.receive, self.fault.latency_seconds)
-        if self.dropped:
-            return
+        if not self.dropped:
+            await self._abort()
+
+    async def _abort(self) -> None:
         self.dropped = True
         transport = self.scope["state"].get(TRANSPORT)
         if transport is None:
