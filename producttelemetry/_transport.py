@@ -43,6 +43,7 @@ REPLY_BYTES: Final = 1 << 20
 #: Characters of a server's message that are kept.
 MESSAGE_CHARACTERS: Final = 500
 
+_VERSIONS: Final = frozenset(("HTTP/1.0", "HTTP/1.1", "HTTP/2", "HTTP/3"))
 _ACCEPTED: Final = frozenset((200, 201, 202, 207))
 _REFUSED: Final = frozenset((400, 422))
 _TOO_LARGE: Final = 413
@@ -220,7 +221,7 @@ def _outcome(response: httpx.Response, content: bytes) -> Outcome:
     reply = _json(response, content)
     message = _clean(f"{status} {_message(reply) or response.reason_phrase}")
     retry_after = _retry_after(response.headers.get("Retry-After"), time.time())
-    if status in _ACCEPTED and isinstance(reply, dict):
+    if status in _ACCEPTED and isinstance(reply, dict) and response.http_version in _VERSIONS:
         return Outcome("accepted", message, _errors(reply))
     if status in _REFUSED:
         return Outcome("refused", message)
@@ -235,7 +236,7 @@ def _outcome(response: httpx.Response, content: bytes) -> Outcome:
 
 def _json(response: httpx.Response, content: bytes) -> Any:
     kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if kind != "application/json" and not kind.endswith("+json"):
+    if "," in kind or not (kind == "application/json" or kind.endswith("+json")):  # a comma: several such headers
         return None
     try:
         return decode_json(content.decode())

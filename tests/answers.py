@@ -130,10 +130,20 @@ anything: st.SearchStrategy[bytes | None] = st.one_of(
 class _Read(NamedTuple):
     """What `http.client` wants of a socket."""
 
-    data: bytes
+    file: io.BytesIO
 
     def makefile(self, *_: object) -> io.BytesIO:
-        return io.BytesIO(self.data)
+        return self.file
+
+
+def _response(data: bytes) -> http.client.HTTPResponse:
+    """Parse the head of an answer; those that come before it, such as early hints, are skipped."""
+    file = io.BytesIO(data)
+    while True:
+        response = http.client.HTTPResponse(_Read(file), method="POST")  # type: ignore[arg-type]  # see there
+        response.begin()
+        if response.status == 101 or not 100 <= response.status < 200:  # switching is no hint
+            return response
 
 
 class Verdict(NamedTuple):
@@ -147,12 +157,11 @@ class Verdict(NamedTuple):
 def judge(data: bytes | None) -> Verdict:
     """Read an answer with the standard library's client, which is more lenient than ours."""
     try:
-        response = http.client.HTTPResponse(_Read(data or b""), method="POST")  # type: ignore[arg-type]  # see there
-        response.begin()
+        response = _response(data or b"")
         content = response.read()
     except (http.client.HTTPException, OSError, ValueError):
         return Verdict(acknowledges=False, refuses=False)
-    value = json_object(content) if "json" in response.headers.get_content_type() else None
+    value = json_object(content) if "json" in str(response.headers.get_all("Content-Type")).lower() else None
     if response.status not in {200, 201, 202, 207} or value is None:
         return Verdict(acknowledges=False, refuses=response.status in {400, 413, 422})
     errors = value.get("errors")

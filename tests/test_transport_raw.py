@@ -126,6 +126,8 @@ BROKEN: dict[str, tuple[bytes, ...]] = {
     "status of letters": (head(b"HTTP/1.1 abc OK\r\n"), GOOD),
     "status 0": (head(b"HTTP/1.1 000 OK\r\n"), GOOD),
     "other protocol": (head(b"ICY 200 OK\r\n"), GOOD),
+    "http 0": (head(b"HTTP/0.0 200 OK\r\n"), GOOD),
+    "http 9": (head(b"HTTP/9.9 200 OK\r\n"), GOOD),
     "http 2": (head(b"HTTP/2 200 OK\r\n"), GOOD),
     "short body": (head(length=100), GOOD),
     "no body": (head(),),
@@ -148,6 +150,7 @@ BROKEN: dict[str, tuple[bytes, ...]] = {
     ),
     "UTF-8 that is none": (head(length=13), b'{"error":"\xff"}'),
     "two types": (head(kind=b"Content-Type: text/html\r\n" + JSON), GOOD),
+    "two other types": (head(kind=b"Content-Type: text/html\r\nContent-Type: a/b+json\r\n"), GOOD),
 }
 
 
