@@ -109,7 +109,7 @@ class Telemetry:
         self._log = Log()
         self._state = Lifecycle.DISABLED
         self._encoder: _event.Encoder | None = None
-        self._connected = False
+        self._transport: Transport | None = None
         self._guard("__init__", lambda: self._begin(environment))
 
     def _begin(self, environment: _config.Environment) -> None:
@@ -137,7 +137,7 @@ class Telemetry:
         self._tracked_at_flush = 0
         self._seen_by_timer = 0
         self._flush_asked = False
-        self._connected = False
+        self._transport = None
         self._spool_dir = self._project.destination(options.api_base, options.write_key or "")
         description = {"api_url": _config.without_password(options.api_base)}
         durable = options.fsync
@@ -317,9 +317,9 @@ class Telemetry:
         with _process.imports:  # a child that is forked now would inherit import locks that nobody releases
             from ._transport import Transport  # noqa: PLC0415  # 100 ms, in the flush thread only
 
-        self._connected = True
         options = self._options
-        return Transport(options.api_base, options.write_key or "", options.transport)
+        self._transport = Transport(options.api_base, options.write_key or "", options.transport)
+        return self._transport
 
     def _may_send(self) -> bool:
         """Read consent again; an opt-out stops this client for good."""
@@ -386,7 +386,8 @@ class Telemetry:
     def _flush_and_wait(self, *, explicit: bool = True) -> None:
         if self._state in {Lifecycle.OPEN, Lifecycle.CLOSED, Lifecycle.LEAVING} and not sys.is_finalizing():
             self.after_fork()
-            self._worker.flush(self._options.flush_timeout, explicit=explicit)
+            if not self._worker.flush(self._options.flush_timeout, explicit=explicit):
+                self._sender.give_up()
         if self._state is Lifecycle.CLOSED:
             self._worker.stop()
 
@@ -461,15 +462,13 @@ class Telemetry:
         if sending:
             self._state = Lifecycle.LEAVING
         self._seal(last=True)
-        if not sending or not self._tracked or self._options.on_exit == "keep":
-            return
-        if not self._detach():
+        if sending and self._tracked and self._options.on_exit != "keep" and not self._detach():
             self._flush_and_wait(explicit=False)
 
     def _detach(self) -> bool:
         """Hand the queue over to a detached sender; False if this process has to send it itself."""
-        options = self._options
-        chosen = options.on_exit == "detach" or (options.on_exit == "auto" and not self._connected)
+        options, connected = self._options, self._transport is not None and self._transport.connected
+        chosen = options.on_exit == "detach" or (options.on_exit == "auto" and not connected)
         if not chosen or options.transport is not None or not _detach.possible() or not self._writer.disk_works:
             return False
         if self._sender.waits():

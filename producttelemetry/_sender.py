@@ -110,6 +110,7 @@ class Sender:
         self._log = log
         self._remembered = _retry.State()  # where the disk refuses to keep it
         self._file_is_stale = False
+        self._posting = False
 
     def after_fork(self) -> None:
         """Forget the parent's locks. Called in a forked child."""
@@ -159,6 +160,14 @@ class Sender:
             )
         elif outcome.kind == "unavailable":
             self._log.debug(f"events are kept for later: {outcome.message}")
+
+    def give_up(self) -> None:
+        """Count a request that is under way as failed, for whoever comes next: this process waits no longer.
+
+        Called beside the thread that drains; should the answer come after all, it is noted as usual.
+        """
+        if self._posting:
+            self._note(Outcome("unavailable", "no answer in the time that the host had"))
 
     # --- draining ---------------------------------------------------------------------------------------------------
 
@@ -286,7 +295,13 @@ class Sender:
 
     def _post(self, transport: Transport, kind: Kind, lines: Sequence[bytes]) -> Outcome:
         deadline = time.monotonic() + REQUEST_TIME
-        outcome = transport.identify(lines[0], deadline) if kind == "identify" else transport.ingest(lines, deadline)
+        self._posting = True
+        try:
+            outcome = (
+                transport.identify(lines[0], deadline) if kind == "identify" else transport.ingest(lines, deadline)
+            )
+        finally:
+            self._posting = False
         if outcome.kind not in {"refused", "too_large"}:  # what those mean is known when the batch has been tried
             self._note(outcome)
         return outcome

@@ -85,6 +85,9 @@ class Transport:
         base: URL of the API without trailing slash, ending in `/api`.
         write_key: goes into the header `X-Write-Key`, and nowhere else.
         custom: the host's own httpx transport; it is not closed, since it may be used again.
+
+    Attributes:
+        connected: a connection has been opened, TLS included, that a request can travel on.
     """
 
     def __init__(self, base: str, write_key: str, custom: httpx.BaseTransport | None = None) -> None:
@@ -102,6 +105,7 @@ class Transport:
         self._client: httpx.Client | None = None
         self._socket: socket.socket | None = None
         self._expired = False
+        self.connected = False
         for name in _LOGGERS:
             logging.getLogger(name).addFilter(_silence)  # adding it again changes nothing
 
@@ -171,6 +175,7 @@ class Transport:
             raise httpx.ReadTimeout("the request took longer than it may")
         if event.endswith(("connect_tcp.complete", "start_tls.complete")):  # of a connection, or a proxy's
             self._socket = info["return_value"].get_extra_info("socket")
+        self.connected = self.connected or event.endswith("send_request_headers.started")
 
     @contextlib.contextmanager
     def _cut_off(self, seconds: float) -> Generator[None]:
