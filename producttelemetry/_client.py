@@ -473,7 +473,8 @@ class Telemetry:
             return False
         if self._sender.waits():
             return True
-        return _detach.start(_detach.Task(options.write_key or "", options.api_base, *self._project, self._spool_dir))
+        task = _detach.Task(options.write_key or "", options.api_base, *self._project, self._spool_dir)
+        return _detach.start(task, self._sender)
 
     def before_fork(self) -> None:
         """Let the flush thread end if it has nothing to do."""

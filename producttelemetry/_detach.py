@@ -4,7 +4,7 @@ Guarantees: the host's exit takes the time of one `posix_spawn`. The child has a
 its three standard streams and no other descriptor of the host, so a pipe that the host wrote to ends with the host. The
 write key comes over a pipe, never in argv. At most one per queue (`sender.lock`), none during back-off; it reads
 consent before every request, lingers while commands follow each other, ends within a minute whatever the server does,
-and starts nothing itself.
+and starts nothing itself. What this process was sending itself, in a thread that ends with it, is its to send as well.
 
 This module runs in the host and imports next to nothing; what the child runs is `_detached`.
 """
@@ -14,10 +14,13 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from . import _config
 from . import _files as files
+
+if TYPE_CHECKING:
+    from ._sender import Sender
 
 #: Where this package is, as the host found it.
 _HERE: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -27,8 +30,8 @@ _NOT_INHERITED: Final = ("OPS_WRITE_KEY", "OPS_API_URL")
 _PIPE_BYTES: Final = 4096 if sys.platform == "win32" else 16384
 
 _BOOT: Final = (
-    "import sys,json;task=json.load(sys.stdin.buffer);sys.path[:]=task.pop('path');"
-    f"from {__package__}._detached import main;main(task)"
+    "import sys,json;path,*arguments=json.load(sys.stdin.buffer);sys.path[:]=path;"
+    f"from {__package__}._detached import main;main(*arguments)"
 )
 
 
@@ -70,33 +73,39 @@ def is_sending(spool: str) -> bool:
         lock.close()
 
 
-def start(task: Task) -> bool:
-    """Start a detached sender, unless somebody is sending already; False if there is no way to tell it what to do.
+def start(task: Task, own: Sender) -> bool:
+    """Start a detached sender, unless another process is sending already; False if it cannot be started.
 
     `sender.lock` is taken here and goes to the child with its descriptor: two commands that end at the same moment
-    start one sender, although the child needs a while before it can take a lock by itself.
+    start one sender, although the child needs a while before it can take a lock by itself. If we are sending ourselves,
+    in a thread that ends with this process, the child waits for that and goes on.
+
+    Args:
+        task: what to do.
+        own: the sender of this process for the same spool.
     """
-    # Relative entries mean another place by now: the host may have changed to a directory that anybody can write to.
-    path = [place for place in sys.path if isinstance(place, str) and os.path.isabs(place)]
-    message = json.dumps({**task._asdict(), "path": [*path, _HERE]}).encode()
-    if len(message) > _PIPE_BYTES:
-        return False
     lock = files.Lock(os.path.join(task.spool, "sender.lock"))
     try:
-        return not lock.acquire(0.0) or _hand_over(message, lock)
+        if lock.acquire(0.0):
+            return _hand_over(task, lock)
+        # In this order: our thread may have given the lock back meanwhile, and then has sent everything.
+        return not own.sending or _hand_over(task, None)
+    except OSError:  # the interpreter has gone, or there may be no more processes or descriptors
+        return False
     finally:
         lock.forget()  # closed and not unlocked: the child holds it now
 
 
-def _hand_over(message: bytes, lock: files.Lock) -> bool:
+def _hand_over(task: Task, lock: files.Lock | None) -> bool:
+    # Relative entries mean another place by now: the host may have changed to a directory that anybody can write to.
+    path = [place for place in sys.path if isinstance(place, str) and os.path.isabs(place)]
+    holds = (-1, os.getpid()) if lock is None else (_LOCK, 0)
+    message = json.dumps(([*path, _HERE], task._asdict(), *holds)).encode()
+    if len(message) > _PIPE_BYTES:
+        return False
     reader, writer = os.pipe()
     try:
-        os.set_blocking(writer, False)  # nobody reads yet, and a user with many pipes gets small ones
-        try:
-            whole = files.append(writer, message) == len(message)
-        except BlockingIOError:
-            whole = False
-        os.close(writer)
+        whole = _fill(writer, message)
         if whole:
             flags = "-IB" if sys.dont_write_bytecode else "-I"
             _spawn([sys.executable, flags, "-c", _BOOT], reader, lock)
@@ -105,25 +114,54 @@ def _hand_over(message: bytes, lock: files.Lock) -> bool:
     return whole
 
 
-if sys.platform == "win32":
+def _fill(writer: int, message: bytes) -> bool:
+    """Write and close a pipe that nobody reads yet; False if it does not take the whole message."""
+    try:
+        if sys.platform != "win32":
+            os.set_blocking(writer, False)  # a user with many pipes gets small ones
+        return files.append(writer, message) == len(message)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(writer)
 
-    def _spawn(command: list[str], stdin: int, lock: files.Lock) -> None:
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
+
+
+if sys.platform == "win32":
+    #: A lock cannot be inherited here: a second sender may start, and ends when it finds the first.
+    _LOCK: Final = -1
+
+    def _spawn(command: list[str], stdin: int, lock: files.Lock | None) -> None:
         import subprocess  # noqa: PLC0415  # start-up time
 
-        lock.release()  # a lock cannot be inherited here: a second sender may start, and ends when it finds this one
+        if lock is not None:
+            lock.release()
         flags = subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP
-        null = subprocess.DEVNULL
-        subprocess.Popen(command, stdin=stdin, stdout=null, stderr=null, cwd="/", creationflags=flags)  # noqa: S603  # our own interpreter
+        null, environment = subprocess.DEVNULL, _environment()
+        child = subprocess.Popen(  # noqa: S603  # our own interpreter
+            command, stdin=stdin, stdout=null, stderr=null, cwd="/", env=environment, creationflags=flags
+        )
+        child.returncode = 0  # else Popen warns that nobody waits for it, when the host asks for such warnings
 
 else:
+    import fcntl
 
-    def _spawn(command: list[str], stdin: int, lock: files.Lock) -> None:
+    #: Where the child finds the lock, behind its three streams.
+    _LOCK: Final = 3
+
+    def _spawn(command: list[str], stdin: int, lock: files.Lock | None) -> None:
         # Not subprocess: importing it takes longer than everything else at exit, and a fork would run the host's hooks.
         null = os.open(os.devnull, os.O_RDWR)
+        copies: list[int] = []
         try:
-            streams = ((stdin, 0), (null, 1), (null, 2), (lock.descriptor, 3))
-            actions = [(os.POSIX_SPAWN_DUP2, ours, theirs) for ours, theirs in streams]
-            environment = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
-            os.posix_spawn(command[0], command, environment, file_actions=actions, setsid=True)
+            streams = (stdin, null, null, null if lock is None else lock.descriptor)
+            # Out of the way first: in a host without streams one of these is in the place of another.
+            copies.extend(fcntl.fcntl(ours, fcntl.F_DUPFD_CLOEXEC, _LOCK + 1) for ours in streams)
+            actions = [(os.POSIX_SPAWN_DUP2, ours, theirs) for theirs, ours in enumerate(copies)]
+            os.posix_spawn(command[0], command, _environment(), file_actions=actions, setsid=True)
         finally:
-            os.close(null)
+            for descriptor in (null, *copies):
+                os.close(descriptor)

@@ -24,34 +24,47 @@ if TYPE_CHECKING:
 LIFETIME: Final = 60.0
 #: Seconds that it goes on looking after the queue is empty, so that commands in a loop share one.
 LINGER: Final = 2.0
+#: Seconds that it waits for a host that is sending and about to end.
+HOST_TIME: Final = 10.0
+#: Seconds between two looks at such a host.
+_LOOK: Final = 0.02
 #: Descriptors beyond this are not looked for; no host has that many to inherit.
 _DESCRIPTORS: Final = 65536
 
 
-def main(task: dict[str, Any]) -> None:
+def main(task: dict[str, Any], lock: int = -1, host: int = 0) -> None:
     """Send what is in the spool, then end.
 
     Args:
         task: a `Task` as a dict.
+        lock: descriptor that holds `sender.lock` for us, or -1.
+        host: process that holds it and sends, in a thread that ends with it; or 0.
     """
-    _settle_in()
+    _settle_in(lock)
     _end_in_time()
     deadline = time.monotonic() + LIFETIME
-    _sender(Task(**task)).drain(deadline=deadline, linger=LINGER)
+    known = Task(**task)
+    turn = FileLock(os.path.join(known.spool, "sender.lock"), lock)
+    if host:
+        _await(host, turn)
+    _sender(known, turn).drain(deadline=deadline, linger=LINGER)
 
 
-def _settle_in() -> None:
-    """Let go of everything that came from the host: its pipes, its working directory.
+if sys.platform == "win32":
 
-    Among the descriptors is the one that has kept `sender.lock` for us until here; the loop takes the lock itself.
-    """
-    if sys.platform == "win32":
-        return  # Popen did it
-    os.closerange(3, _DESCRIPTORS)
-    null = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null, 0)
-    os.close(null)
-    os.chdir("/")
+    def _settle_in(lock: int) -> None:
+        """Do nothing: `Popen` did it."""
+
+else:
+
+    def _settle_in(lock: int) -> None:
+        """Let go of everything that came from the host, its pipes and its working directory, but for the lock."""
+        os.closerange(3, max(3, lock))
+        os.closerange(max(3, lock + 1), _DESCRIPTORS)
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, 0)
+        os.close(null)
+        os.chdir("/")
 
 
 def _end_in_time() -> None:
@@ -61,7 +74,14 @@ def _end_in_time() -> None:
     watchdog.start()
 
 
-def _sender(task: Task) -> Sender:
+def _await(host: int, lock: FileLock) -> None:
+    """Wait until the lock is ours, or the host has ended and with it its lock: we are its child until after that."""
+    until = time.monotonic() + HOST_TIME
+    while not lock.acquire(0.0) and os.getppid() == host and time.monotonic() < until:
+        time.sleep(_LOOK)
+
+
+def _sender(task: Task, lock: FileLock) -> Sender:
     project = _config.Paths(task.config_dir, tuple(task.config_files))
 
     def may_send() -> bool:
@@ -73,5 +93,4 @@ def _sender(task: Task) -> Sender:
 
         return Transport(task.api_base, task.write_key)
 
-    lock = FileLock(os.path.join(task.spool, "sender.lock"))
     return Sender(Directory(task.spool), lock, connect, may_send, lambda: erased_ids(project), Log())

@@ -8,19 +8,29 @@ from __future__ import annotations
 
 import filelock
 
+from . import _files as files
+
 
 class FileLock:
     """A `SenderLock` by filelock.
 
     Args:
         path: the lock file; filelock leaves it in place.
+        inherited: descriptor with which the lock came from another process, or -1. It counts until the first `close`:
+            there is no moment between that lock and filelock's in which somebody else could take it.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, inherited: int = -1) -> None:
+        self._path = path
         self._lock = filelock.FileLock(path, mode=0o600)
+        self._inherited = inherited
 
     def acquire(self, timeout: float) -> bool:
         """Wait at most `timeout` seconds; whether we hold it now."""
+        if self._inherited >= 0:
+            if files.identity(self._inherited) == files.path_identity(self._path):
+                return True
+            self._let_go()  # somebody deleted the file
         try:
             self._lock.acquire(timeout=timeout)
         except filelock.Timeout:
@@ -29,4 +39,10 @@ class FileLock:
 
     def close(self) -> None:
         """Give it back."""
-        self._lock.release()
+        self._let_go()
+        self._lock.release(force=True)  # however often it was acquired
+
+    def _let_go(self) -> None:
+        descriptor, self._inherited = self._inherited, -1
+        if descriptor >= 0:
+            files.close(descriptor)

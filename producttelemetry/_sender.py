@@ -90,6 +90,9 @@ class Sender:
         may_send: reads consent again.
         erased_ids: client ids whose events must not be sent.
         log: where failures are told.
+
+    Attributes:
+        sending: this one is sending, or about to; True before it has the lock and until after it has given it back.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917  # what a loop in three surroundings has to be told
@@ -111,6 +114,7 @@ class Sender:
         self._remembered = _retry.State()  # where the disk refuses to keep it
         self._file_is_stale = False
         self._posting = False
+        self.sending = False
 
     def after_fork(self) -> None:
         """Forget the parent's locks. Called in a forked child."""
@@ -184,9 +188,10 @@ class Sender:
                 return "stopped"
             if self.waits(explicit=explicit):
                 return "waiting"
-            if not self._take_turn(deadline if explicit else 0.0):
-                return "busy" if self._reader.has_work() else "empty"
+            self.sending = True
             try:
+                if not self._take_turn(deadline if explicit else 0.0):
+                    return "busy" if self._reader.has_work() else "empty"
                 ended = self._drain_until_empty(deadline, linger)
             except LockTimeout:
                 ended = "busy"
@@ -194,6 +199,7 @@ class Sender:
                 ended = "stopped"
             finally:
                 self._lock.close()
+                self.sending = False
             # Somebody may have sealed a segment after our last look, and found the lock still held.
             if ended != "empty" or not self._reader.has_work():
                 return ended
