@@ -6,12 +6,13 @@ first event; a method can be called from any thread, signal handler or finaliser
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
 import time
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _config, _detach, _event, _identity, _look, _options, _process
 from . import _files as files
@@ -19,7 +20,7 @@ from ._consent import resolve
 from ._errors import EventRejected, Purged, QueueFull
 from ._log import Log
 from ._sender import Sender
-from ._spool import Directory, Writer
+from ._spool import SENDER_LOCK, Directory, Writer
 from ._worker import Worker, bounded
 
 if TYPE_CHECKING:
@@ -37,9 +38,6 @@ if TYPE_CHECKING:
     from ._transport import Transport
 
 Result = TypeVar("Result")
-
-#: Times that one event is encoded anew because a purge came in between.
-_PURGES: Final = 3
 
 
 class Lifecycle(Enum):
@@ -145,7 +143,7 @@ class Telemetry:
         self._writer = Writer(writing, description, options.max_queue_size, options.overflow)
         self._sender = Sender(
             Directory(self._spool_dir, durable=durable),
-            files.Lock(os.path.join(self._spool_dir, "sender.lock")),
+            files.Lock(os.path.join(self._spool_dir, SENDER_LOCK)),
             self._connect,
             self._may_send,
             lambda: _identity.erased_ids(self._project),
@@ -218,14 +216,13 @@ class Telemetry:
     def _track_error(self, exception: BaseException | None, message: str | None, properties: Any) -> None:
         if not self.enabled:
             return
-        if sys.is_finalizing() and f"{__package__}._exceptions" not in sys.modules:  # as in `stats`
-            self._reject(EventRejected("invalid", "the interpreter is being torn down"))
+        exceptions = _process.late_import("_exceptions")  # traceback costs 30 ms
+        if exceptions is None:
+            self._reject(EventRejected("invalid", "what describes exceptions cannot be imported now"))
             return
-        from ._exceptions import error_event  # noqa: PLC0415  # traceback costs 30 ms
-
         try:
             secrets = (*_config.user(), self._options.write_key or "")
-            name, described = error_event(exception, message, properties, *secrets)
+            name, described = exceptions.error_event(exception, message, properties, *secrets)
         except EventRejected as error:
             self._reject(error)
         else:
@@ -264,7 +261,7 @@ class Telemetry:
             self.after_fork()
         if self._state is Lifecycle.LEAVING and sys.is_finalizing():
             self._writer.outlive_threads()
-        for _ in range(_PURGES):
+        for _ in range(3):  # a purge may come in between, and even another one
             try:
                 self._writer.append(encode(self._encoder or self._new_encoder()))
             except Purged:
@@ -300,7 +297,9 @@ class Telemetry:
         self._tracked += 1
         since = self._tracked - self._tracked_at_flush
         if since >= self._options.flush_at and not self._flush_asked:
-            self._flush_asked = self._worker.due()
+            self._flush_asked = True  # first: the flush may be over when `due` returns
+            if not self._worker.due():
+                self._flush_asked = False
         elif since == 1:
             self._worker.event()
 
@@ -449,7 +448,8 @@ class Telemetry:
 
     def leave(self) -> None:
         """Leave as `on_exit` says. Called once, when the interpreter exits."""
-        self._guard("exit", self._leave)
+        with contextlib.suppress(KeyboardInterrupt):  # ends our wait, and the host has ended; Python would complain
+            self._guard("exit", self._leave)
 
     def _leave(self) -> None:
         self.after_fork()

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from . import _config
 from . import _files as files
+from ._spool import SENDER_LOCK
 
 if TYPE_CHECKING:
     from ._sender import Sender
@@ -66,7 +67,7 @@ def possible() -> bool:
 
 def is_sending(spool: str) -> bool:
     """Whether somebody holds `sender.lock`."""
-    lock = files.Lock(os.path.join(spool, "sender.lock"))
+    lock = files.Lock(os.path.join(spool, SENDER_LOCK))
     try:
         return not lock.acquire(0.0)
     finally:
@@ -84,7 +85,7 @@ def start(task: Task, own: Sender) -> bool:
         task: what to do.
         own: the sender of this process for the same spool.
     """
-    lock = files.Lock(os.path.join(task.spool, "sender.lock"))
+    lock = files.Lock(os.path.join(task.spool, SENDER_LOCK))
     try:
         if lock.acquire(0.0):
             return _hand_over(task, lock)

@@ -15,7 +15,7 @@ from ._filelock import FileLock
 from ._identity import erased_ids
 from ._log import Log
 from ._sender import Sender
-from ._spool import Directory
+from ._spool import SENDER_LOCK, Directory
 
 if TYPE_CHECKING:
     from ._transport import Transport
@@ -44,7 +44,7 @@ def main(task: dict[str, Any], lock: int = -1, host: int = 0) -> None:
     _end_in_time()
     deadline = time.monotonic() + LIFETIME
     known = Task(**task)
-    turn = FileLock(os.path.join(known.spool, "sender.lock"), lock)
+    turn = FileLock(os.path.join(known.spool, SENDER_LOCK), lock)
     if host:
         _await(host, turn)
     _sender(known, turn).drain(deadline=deadline, linger=LINGER)

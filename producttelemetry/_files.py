@@ -3,7 +3,7 @@
 Guarantees to the modules above:
 
 - A file is created with mode 0600 and a directory with 0700; a symbolic link in the last place of a path is an error,
-  never followed.
+  never followed. What root creates in a user's directory belongs to that user.
 - `append` is one `write` call of the whole buffer on an append-only descriptor. It says how much the kernel took.
 - `rename` is for names that are unique, so that it replaces nothing; `replace` is for small files and replaces at once.
 - A lock belongs to the open file description (flock): the kernel drops it when the last copy is closed, that is when
@@ -25,6 +25,7 @@ import time
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from typing import Self
 
 #: Device, inode and, where it matters, the time of the last change.
@@ -96,6 +97,16 @@ if sys.platform == "win32":
         os.lseek(descriptor, byte, os.SEEK_SET)
         msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
 
+    def _create(path: str, flags: int) -> int:
+        return os.open(path, flags | os.O_CREAT | os.O_EXCL | _FLAGS, FILE_MODE)
+
+    def _make(path: str) -> None:
+        os.mkdir(path, DIRECTORY_MODE)
+
+    def is_ours(descriptor: int) -> bool:  # noqa: ARG001  # a user's directory has an access list of its own
+        """Whether nobody but this user can read an open file that we are about to write to."""
+        return True
+
     def sync_directory(path: str) -> None:
         """Do nothing: Windows keeps directory entries in the journal and has no call to sync them."""
 
@@ -104,7 +115,7 @@ else:
 
     def create(path: str) -> int:
         """Create a new file for appending and reading; return its descriptor."""
-        return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | _FLAGS, FILE_MODE)
+        return _create(path, os.O_RDWR | os.O_APPEND)
 
     def open_existing(path: str) -> int:
         """Open an existing file for appending and reading; return its descriptor."""
@@ -112,7 +123,54 @@ else:
 
     def open_lock(path: str) -> int:
         """Open a lock file, creating it when it is missing; return its descriptor."""
-        return os.open(path, os.O_RDWR | os.O_CREAT | _FLAGS, FILE_MODE)
+        if os.geteuid() != 0:
+            return os.open(path, os.O_RDWR | os.O_CREAT | _FLAGS, FILE_MODE)
+        while True:
+            try:
+                return os.open(path, os.O_RDWR | _FLAGS)
+            except FileNotFoundError:
+                with contextlib.suppress(FileExistsError):
+                    return _create(path, os.O_RDWR)
+
+    def _create(path: str, flags: int) -> int:
+        """Create a file that is not there. After `sudo tool` with HOME kept, the user's own tool has to work on.
+
+        Safe against that user, too: the new inode and the directory whose owner gets it are held by descriptors, never
+        by names, which could be another file's by now.
+        """
+        if os.geteuid() != 0:
+            return os.open(path, flags | os.O_CREAT | os.O_EXCL | _FLAGS, FILE_MODE)
+        with _opened(os.path.dirname(path)) as parent:
+            name = os.path.basename(path)
+            descriptor = os.open(name, flags | os.O_CREAT | os.O_EXCL | _FLAGS, FILE_MODE, dir_fd=parent)
+            _give(descriptor, parent)
+        return descriptor
+
+    def _make(path: str) -> None:
+        if os.geteuid() != 0:
+            os.mkdir(path, DIRECTORY_MODE)
+            return
+        with _opened(os.path.dirname(path)) as parent:
+            name = os.path.basename(path)
+            os.mkdir(name, DIRECTORY_MODE, dir_fd=parent)
+            with _opened(name, parent) as made:
+                if not os.listdir(made):  # else it is another one by now
+                    _give(made, parent)
+
+    @contextlib.contextmanager
+    def _opened(path: str, parent: int | None = None) -> Generator[int]:
+        follow = 0 if parent is None else _NOFOLLOW
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | follow, dir_fd=parent)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def _give(descriptor: int, parent: int) -> None:
+        owner = os.fstat(parent).st_uid
+        if owner != os.fstat(descriptor).st_uid:
+            with contextlib.suppress(OSError):  # root without the privilege, in a container for example
+                os.fchown(descriptor, owner, -1)
 
     def try_lock(descriptor: int, byte: int = SEGMENT_BYTE) -> bool:  # noqa: ARG001  # flock locks whole files
         """Take the exclusive lock of an open file; False if somebody else has it."""
@@ -126,16 +184,18 @@ else:
         """Release the lock of an open file, also when a forked child holds a copy of the descriptor."""
         fcntl.flock(descriptor, fcntl.LOCK_UN)
 
+    def is_ours(descriptor: int) -> bool:
+        """Whether nobody but this user, or root, can read an open file that we are about to write to."""
+        return os.geteuid() in {0, os.fstat(descriptor).st_uid}
+
     def sync_directory(path: str) -> None:
         """Put the names in a directory on stable storage."""
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        except OSError as error:
-            if error.errno not in {errno.EINVAL, errno.ENOTSUP}:  # a file system that has nothing to sync there
-                raise
-        finally:
-            os.close(descriptor)
+        with _opened(path) as descriptor:
+            try:
+                os.fsync(descriptor)
+            except OSError as error:
+                if error.errno not in {errno.EINVAL, errno.ENOTSUP}:  # a file system that has nothing to sync there
+                    raise
 
 
 append = os.write
@@ -162,7 +222,7 @@ def make_directory(path: str) -> None:
         if parent not in {path, ""} and not os.path.isdir(parent):
             make_directory(parent)
         try:
-            os.mkdir(path, DIRECTORY_MODE)
+            _make(path)
         except FileExistsError:
             check_directory(path)
 
@@ -272,7 +332,9 @@ def read(path: str, offset: int = 0, limit: int = sys.maxsize) -> bytes:
 
 def write_new(path: str, data: bytes, *, durable: bool = False) -> None:
     """Create a file that holds `data`; a file of that name is replaced."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NONBLOCK | _FLAGS, FILE_MODE)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)  # not truncated: it may be a link, a pipe, or the rest of a run as root
+    descriptor = _create(path, os.O_WRONLY)
     try:
         while data:
             data = data[os.write(descriptor, data) :]

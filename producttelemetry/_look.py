@@ -5,10 +5,10 @@ Guarantees: what comes back has the attributes of `Stats`; nothing is raised for
 
 from __future__ import annotations
 
-import sys
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from . import _process
 from ._spool import REASONS
 
 if TYPE_CHECKING:
@@ -36,14 +36,11 @@ class Facts(NamedTuple):
 
 def look(facts: Facts | None) -> Stats:
     """Look at the queue; zeros without facts."""
-    if not sys.is_finalizing():  # an import fails then, or waits for a thread that was stopped in the middle of one
-        try:
-            from ._stats import collect, nothing  # noqa: PLC0415  # start-up time, see above
-        except (ImportError, OSError):  # a signal handler interrupts this very import; no descriptor is left for it
-            pass
-        else:
-            return nothing() if facts is None else collect(*facts)
-    return unknown(0 if facts is None else facts.volatile)
+    stats = _process.late_import("_stats")
+    if stats is None:
+        return unknown(0 if facts is None else facts.volatile)
+    looked: Stats = stats.nothing() if facts is None else stats.collect(*facts)
+    return looked
 
 
 def unknown(volatile: int = 0) -> Stats:

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import _thread
 import atexit
+import importlib
 import os
 import sys
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from types import ModuleType
 
 
 class Inhabitant(Protocol):
@@ -50,6 +51,11 @@ class Imports:
         self._lock = _thread.allocate_lock()
         self._forking = 0  # the thread that holds the lock for a fork
         self._done = 0
+        self._logging_is_older = False
+
+    def hook_in(self) -> None:
+        """Our hooks are being registered: that of `logging` runs after ours before each fork if it is older."""
+        self._logging_is_older = hasattr(sys.modules.get("logging"), "LogRecord")
 
     def __enter__(self) -> None:
         self._lock.acquire()
@@ -76,19 +82,20 @@ class Imports:
         lent = _lock_of_logging(owned=True)
         if lent is not None:
             lent.release()
-        taken = self._lock.acquire(timeout=_IMPORT_WAIT)
-        missed = _lock_of_logging(owned=False) if done != self._done else None
-        if (lock := lent or missed) is not None:
-            lock.acquire()
-        return taken
+        try:
+            return self._lock.acquire(timeout=_IMPORT_WAIT)
+        finally:
+            missed = done != self._done and not self._logging_is_older
+            if (lock := lent or (_lock_of_logging(owned=False) if missed else None)) is not None:
+                lock.acquire()
 
-    def after_fork(self) -> None:
+    def after_fork_in_parent(self) -> None:
         """Let the next block or fork go on."""
         if self._forking == _thread.get_ident():
             self._forking = 0
             self._lock.release()
 
-    def after_fork_in_child(self) -> None:
+    def after_fork(self) -> None:
         """There is no other thread here, so nobody is in a block or a fork."""
         self._forking = 0
         self._lock = _thread.allocate_lock()
@@ -101,16 +108,39 @@ def _lock_of_logging(*, owned: bool) -> Any:
 
 
 imports: Final = Imports()
+#: Modules that a call in a thread of the host's has begun to import. A fork waits until they are there, by importing
+#: them as well, for Python's own locks know who interrupts whom.
+_wanted: Final[set[str]] = set()
 _inhabitants: Final[dict[int, Inhabitant]] = {}
-_hooks: Final[list[Callable[[], None]]] = []
+#: Not empty once the handler and the hooks are registered.
+_registered: Final[list[bool]] = []
+
+
+def late_import(name: str) -> ModuleType | None:
+    """Import a module of this package that few hosts need, in a thread of the host's.
+
+    Returns:
+        None where that cannot be done: a signal handler interrupts this very import, no descriptor is left for it, or
+        the interpreter is being torn down, when an import fails or waits for a thread that was stopped in one.
+    """
+    full = f"{__package__}.{name}"
+    if sys.is_finalizing():
+        module = sys.modules.get(full)
+        return None if getattr(getattr(module, "__spec__", None), "_initializing", True) else module
+    _wanted.add(name)
+    try:
+        return importlib.import_module(full)
+    except (ImportError, OSError):
+        return None
 
 
 def move_in(inhabitant: Inhabitant) -> None:
     """Register a client for both occasions."""
-    if not _hooks:
-        _hooks.extend((_leave, _after_fork))
+    if not _registered:
+        _registered.append(True)
         atexit.register(_leave)
         if hasattr(os, "register_at_fork"):
+            imports.hook_in()
             os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork)
     _inhabitants[id(inhabitant)] = inhabitant
 
@@ -126,18 +156,20 @@ def _leave() -> None:
 
 
 def _before_fork() -> None:
+    for name in tuple(_wanted):
+        late_import(name)
     imports.before_fork()
     for inhabitant in list(_inhabitants.values()):
         inhabitant.before_fork()
 
 
 def _after_fork_in_parent() -> None:
-    imports.after_fork()
+    imports.after_fork_in_parent()
     for inhabitant in list(_inhabitants.values()):
         inhabitant.after_fork_in_parent()
 
 
 def _after_fork() -> None:
-    imports.after_fork_in_child()
+    imports.after_fork()
     for inhabitant in list(_inhabitants.values()):
         inhabitant.after_fork()

@@ -44,7 +44,7 @@ class Segment(NamedTuple):
         salt: random digits that keep names apart.
         offset: bytes at the start of the file that are done with.
         slots: reserved slots (`open`) or events from `offset` on (`ready`, `sending`).
-        state: `open`, `ready`, `sending`, or `tmp` while it is being created without the directory lock.
+        state: `open`, `ready`, `sending`, or `tmp` until its writer has locked it.
     """
 
     number: int

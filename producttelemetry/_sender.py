@@ -22,7 +22,7 @@ from . import _files as files
 from ._errors import ClaimLost, LockTimeout
 from ._record import parse_line
 from ._retry import Outcome
-from ._spool import Directory, Reader, Settled
+from ._spool import RETRY, Directory, Reader, Settled
 
 if TYPE_CHECKING:
     from collections import deque
@@ -130,7 +130,7 @@ class Sender:
             return self._remembered
         try:
             self._directory.check_place()
-            return _retry.from_json(json.loads(files.read(self._directory.where("retry.json"), limit=65536)))
+            return _retry.from_json(json.loads(files.read(self._directory.where(RETRY), limit=65536)))
         except (OSError, ValueError, RecursionError):
             return self._remembered
 
@@ -150,7 +150,7 @@ class Sender:
         if after != before:
             try:
                 self._directory.check_place()
-                path = self._directory.where("retry.json")
+                path = self._directory.where(RETRY)
                 files.replace(path, json.dumps(_retry.to_json(after)).encode())
                 self._file_is_stale = False
             except OSError as error:

@@ -14,6 +14,7 @@ import contextlib
 import email.utils
 import encodings.idna  # noqa: F401  # pyright: ignore[reportUnusedImport]  # the first look-up of a name would import it, perhaps in the middle of a fork
 import hashlib
+import importlib
 import json
 import logging
 import socket
@@ -23,13 +24,16 @@ from datetime import UTC
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, Final
 
-import certifi  # noqa: F401  # pyright: ignore[reportUnusedImport]  # httpx imports these two with the first client
-import httpcore  # noqa: F401  # pyright: ignore[reportUnusedImport]
 import httpx
 
 from ._record import decode_json
 from ._retry import Outcome
 from ._version import __version__
+
+# What httpx imports with its first client: here, and not perhaps amid a fork. It may do without them one day.
+for _module in ("certifi", "httpcore"):
+    with contextlib.suppress(ImportError):
+        importlib.import_module(_module)
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence

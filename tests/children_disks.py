@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 
     from producttelemetry import Stats, Telemetry
 
-#: Who may do nothing where root may do everything.
-NOBODY = 65534
-
 
 class Host:
     """A process with a client, for a test that breaks what is around it.
@@ -41,9 +38,7 @@ class Host:
     """
 
     def __init__(self, url: str, environment: dict[str, str | None] | None = None, **settings: Any) -> None:
-        # Not measured: coverage wants to write a file at the end, and here nobody may or can.
-        ours = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
-        variables = {**ours, **(environment or {})}
+        variables = {**harness.unmeasured(), **(environment or {})}
         given = json.dumps({"url": url, **settings})
         self._process = harness.start(
             "host",
@@ -149,7 +144,6 @@ def _stats(client: Telemetry) -> dict[str, Any]:
         "volatile": stats.volatile,
         "delivered": stats.delivered,
         "dropped": dropped,
-        "has_place": stats.spool_dir is not None,
     }
 
 

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 #: Nothing listens on the discard port of this machine: connecting is refused at once.
 NO_SERVER = "http://127.0.0.1:9"
 ROOT = Path(__file__).resolve().parent.parent
+#: The project's directory, from the home that `conftest.home` makes.
+CONFIG = ".config/producttelemetry/default"
+#: Who may do nothing where root may do everything.
+NOBODY = 65534
 
 
 def discard(client: Telemetry) -> None:
@@ -77,6 +81,20 @@ def stored(collector: RunningCollector) -> list[dict[str, Any]]:
     return found
 
 
+def arrived(collector: RunningCollector) -> list[int]:
+    """Return the property `number` of every event that a collector has stored, in order of arrival."""
+    return numbers(stored(collector))
+
+
+def unmeasured() -> dict[str, str]:
+    """Return an environment without coverage.
+
+    It wants to write a file at the end, where some may or can not, and it takes a lock in its trace function, which an
+    interrupt would keep.
+    """
+    return {name: value for name, value in os.environ.items() if not name.startswith("COV")}
+
+
 def assert_sound(directory: Path, cap: int | None = None, problems: Iterable[str] = ()) -> None:
     """Assert that a spool keeps its invariants, but for problems that a test made itself; each is a part of a line."""
     expected = list(problems)
@@ -104,7 +122,8 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Run one of the programs in `tests/children.py`, or a module like it, to its end."""
     command = [sys.executable, "-m", module, program, settings]
-    return subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=False, timeout=60, **options)
+    options = {"timeout": 60, **options}
+    return subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=False, **options)
 
 
 def main(*programs: Callable[[dict[str, Any]], None]) -> None:

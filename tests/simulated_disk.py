@@ -105,6 +105,7 @@ class SimulatedDisk(System):
         self._open: dict[int, _Open] = {}
         self._next_descriptor = 1000
         self._time = 0
+        self.geteuid = lambda: 1000
         self.path = SimpleNamespace(join=posixpath.join, dirname=posixpath.dirname, isdir=self._is_directory)
 
     # --- what happens to processes and the machine ------------------------------------------------------------------
@@ -176,7 +177,7 @@ class SimulatedDisk(System):
         self.failing.pop(0)
         return failure
 
-    def _do_open(self, path: str, flags: int, mode: int = 0o777) -> int:  # noqa: ARG002  # everybody is the same user
+    def _do_open(self, path: str, flags: int, mode: int = 0o777, dir_fd: None = None) -> int:  # noqa: ARG002  # one user
         inode = self._names.get(path)
         if inode is None:
             if not flags & os.O_CREAT:
@@ -320,7 +321,12 @@ class SimulatedDisk(System):
 def _status(inode: Inode) -> SimpleNamespace:
     mode = stat.S_IFDIR if inode.is_directory else stat.S_IFREG
     return SimpleNamespace(
-        st_dev=1, st_ino=inode.number, st_mode=mode, st_size=len(inode.versions[-1]), st_mtime_ns=inode.changed
+        st_uid=1000,
+        st_dev=1,
+        st_ino=inode.number,
+        st_mode=mode,
+        st_size=len(inode.versions[-1]),
+        st_mtime_ns=inode.changed,
     )
 
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from producttelemetry import Telemetry
 from producttelemetry.collector import Fault, RunningCollector
-from tests import harness
+from tests import children, harness
 from tests.oracle import Oracle
 
 if TYPE_CHECKING:
@@ -117,6 +117,7 @@ def _kill_all(oracle: Oracle, chance: random.Random, kills: int, arguments: dict
 def _start(stack: ExitStack, program: str, oracle: Oracle, arguments: dict[str, Any]) -> subprocess.Popen[str]:
     settings = {"url": oracle.collector.url, "journal": oracle.journal(), "arguments": arguments}
     child = stack.enter_context(harness.start(program, json.dumps(settings), "tests.soak"))
+    stack.callback(child.kill)  # whatever happens: else leaving the stack waits for ever
     assert child.stdout is not None
     assert "at work\n" == child.stdout.readline()
     return child
@@ -128,8 +129,6 @@ def _make(url: str, **arguments: Any) -> Telemetry:
 
 def storm(settings: dict[str, Any]) -> None:
     """Track events of all sizes for ever, and leave a segment behind now and then."""
-    from tests import children  # noqa: PLC0415  # it has programs of its own
-
     client = children.make(settings | {"arguments": {**settings["arguments"], "flush_at": 10**6}})
     children.report("at work")
     number = 0
@@ -138,13 +137,11 @@ def storm(settings: dict[str, Any]) -> None:
         client.track("test.event", {"number": number, "filling": "x" * (number * 37 % 9000)})
         if number % 50 == 0:
             client._seal()
-        time.sleep(0.0005)
+        time.sleep(0.002)
 
 
 def sweep(settings: dict[str, Any]) -> None:
     """Send for ever."""
-    from tests import children  # noqa: PLC0415  # it has programs of its own
-
     client = children.make(settings)
     client.flush()
     children.report("at work")

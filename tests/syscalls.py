@@ -21,10 +21,12 @@ if TYPE_CHECKING:
 
 #: What changes something that another process, or this one after a crash, can see. Closing a file gives up its lock.
 CHANGES: Final = frozenset(
-    ("open", "close", "write", "fsync", "ftruncate", "rename", "replace", "link", "unlink", "mkdir", "flock")
+    ("open", "close", "write", "fsync", "ftruncate", "rename", "replace", "link", "unlink", "mkdir", "flock", "fchown")
 )
 #: What only looks.
 LOOKS: Final = frozenset(("read", "lseek", "fstat", "stat", "lstat", "scandir", "listdir"))
+#: What `_files` knows under a name of its own, as in `append = os.write`.
+_REAL: Final = tuple(getattr(os, name) for name in (CHANGES | LOOKS) - {"flock"})
 
 
 class System:
@@ -33,7 +35,9 @@ class System:
     def __getattr__(self, name: str) -> Any:
         if name in CHANGES or name in LOOKS:
             return partial(self.call, name)
-        return getattr(fcntl if name.startswith("LOCK_") else os, name)
+        value = getattr(fcntl if name.startswith("LOCK_") else os, name)
+        assert name == "urandom" or not callable(value), f"{name} would go past whoever is in between"
+        return value
 
     def call(self, name: str, *given: Any, **named: Any) -> Any:
         """Carry out one operation."""
@@ -47,8 +51,8 @@ def real(name: str) -> Callable[..., Any]:
 
 def install(system: System) -> Callable[[], None]:
     """Put a system under `_files`; return a function that takes it away."""
-    places = {"os": system, "fcntl": system}
-    places |= {"append": system.write, "close": system.close, "sync": system.fsync, "unlink": system.unlink}
+    aliases = {name: value.__name__ for name, value in vars(_files).items() if value in _REAL}
+    places = {"os": system, "fcntl": system, **{name: getattr(system, of) for name, of in aliases.items()}}
     before = {name: getattr(_files, name) for name in places}
     for name, value in places.items():
         setattr(_files, name, value)
@@ -71,15 +75,15 @@ class Killing(System):
     def __init__(self, at: int, *, torn: bool = False) -> None:
         self._at = at
         self._torn = torn
-        self.made: list[str] = []
+        self._made = 0
 
     def call(self, name: str, *given: Any, **named: Any) -> Any:
         """Count, and kill when it is time."""
         if name in CHANGES:
-            if len(self.made) == self._at:
+            if self._made == self._at:
                 if self._torn and name == "write":
                     descriptor, data = given
                     os.write(descriptor, data[: len(data) // 2])
                 os.kill(os.getpid(), signal.SIGKILL)
-            self.made.append(name)
+            self._made += 1
         return super().call(name, *given, **named)

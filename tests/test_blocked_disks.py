@@ -62,5 +62,5 @@ def test_an_erasure_does_not_wait_for_a_disk_that_blocks(oracle: Oracle) -> None
         assert [True] == host.ask("join", 30)
         host.track(2)
         host.ask("call", "flush")
-        assert [2] == harness.numbers(harness.stored(oracle.collector))
+        assert [2] == harness.arrived(oracle.collector)
         assert [] == host.end()

@@ -312,7 +312,7 @@ def test_events_in_memory_are_sent_while_the_process_lives(telemetry: Make, home
     for number in range(3):
         client.track("test.event", {"number": number})
     client.flush()
-    assert [0, 1, 2] == harness.numbers(harness.stored(collector))
+    assert [0, 1, 2] == harness.arrived(collector)
     assert 0 == client.stats().pending
 
 

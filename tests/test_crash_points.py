@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,17 +21,16 @@ if TYPE_CHECKING:
 def test_a_kill_at_any_operation_loses_nothing(scenario: str, collector: RunningCollector, tmp_path: Path) -> None:
     """Every accepted event has arrived or is counted; none is invented or altered; the spool is sound."""
     settings = json.dumps({"scenario": scenario, "url": collector.url, "place": str(tmp_path)})
-    command = [sys.executable, "-m", "tests.children_crash", "enumerate_points", settings]
     # Not measured: most of these processes die, and the others would spend their time on writing data files.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
-    ended = subprocess.run(
-        command, cwd=harness.ROOT, env=environment, text=True, capture_output=True, check=False, timeout=110
-    )
+    environment = harness.unmeasured()
+    ended = harness.run("enumerate_points", settings, "tests.children_crash", env=environment, timeout=110)
     assert (0, "") == (ended.returncode, ended.stderr)
     points = [json.loads(line) for line in ended.stdout.splitlines()]
     stored = {event["event_id"]: event for event in harness.stored(collector)}
     for point in points:
         assert [] == _violations(point, stored), point
+    attempted = oracle.read([point["journal"] for point in points]).attempted
+    assert set() == set(stored) - set(attempted), "invented"
     assert len(points) > 3
     killed = [point for point in points if point["status"] == signal.SIGKILL]
     assert len(points) - len({point["point"][1] for point in points}) == len(killed)

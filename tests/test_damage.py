@@ -16,8 +16,7 @@ import pytest
 
 from producttelemetry._record import parse_name
 from producttelemetry._spool import Directory, Reader, Settled, Writer, check
-from producttelemetry.collector import RunningCollector
-from tests import harness
+from tests import collector_support, harness
 from tests.oracle import listen
 from tests.test_spool import line
 
@@ -34,19 +33,8 @@ State: TypeAlias = Literal["ready", "open", "sending", "last"]
 STATES: tuple[State, ...] = ("ready", "open", "sending", "last")
 
 
-@pytest.fixture(name="server", scope="module")
-def one_server() -> Iterator[RunningCollector]:
-    """One server for all: starting and stopping it would take longer than the tests."""
-    with RunningCollector() as running:
-        yield running
-
-
-@pytest.fixture(name="collector")
-def emptied_collector(server: RunningCollector) -> RunningCollector:
-    """The server, empty."""
-    server.store.reset()
-    server.faults.clear()
-    return server
+running = collector_support.running
+collector = collector_support.collector
 
 
 @pytest.fixture(autouse=True)
@@ -121,8 +109,8 @@ class Scene(NamedTuple):
         os.waitpid(child, 0)
 
 
-@pytest.fixture(name="scene")
-def empty_scene(oracle: Oracle, telemetry: Callable[..., Telemetry]) -> Scene:
+@pytest.fixture
+def scene(oracle: Oracle, telemetry: Callable[..., Telemetry]) -> Scene:
     """A spool to be filled and damaged."""
     return Scene(oracle, telemetry)
 

@@ -14,14 +14,17 @@ from producttelemetry._identity import is_client_id
 from producttelemetry._record import Segment, parse_name
 from producttelemetry._spool import check
 from producttelemetry.collector import Fault
-from tests import harness
-from tests.test_damage import STATES, Scene, State, emptied_collector, empty_scene, lost, no_defect, one_server
+from tests import collector_support, harness, test_damage
+from tests.test_damage import STATES, Scene, State, lost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from producttelemetry.collector import RunningCollector
-FIXTURES = (one_server, emptied_collector, no_defect, empty_scene)
+running = collector_support.running
+collector = collector_support.collector
+no_defect = test_damage.no_defect
+scene = test_damage.scene
 
 
 def link_out(path: Path) -> None:
@@ -46,7 +49,7 @@ OBSTACLES: dict[str, Callable[[Path], None]] = {
     "a link": link_out,
     "a dangling link": lambda path: path.symlink_to(Path(os.environ["HOME"], "nowhere")),
 }
-#: The client id of other machines, in an event that must not be sent.
+#: What another program has stored; it must not be sent.
 STRANGE = b'{"event_id": "01890a5d-ac96-774b-bcce-b302099a8057", "event_name": "strange"}\n'
 
 
@@ -183,7 +186,7 @@ def test_an_obstacle_in_place_of_the_lock_leaves_memory(obstacle: str, scene: Sc
     scene.track(client, range(10, 13))
     assert 3 == client.stats().volatile
     client.flush()
-    assert [10, 11, 12] == harness.numbers(harness.stored(scene.oracle.collector))
+    assert [10, 11, 12] == harness.arrived(scene.oracle.collector)
     shutil.rmtree(lock) if obstacle == "a directory" else lock.unlink()
     harness.discard(client)
     scene.oracle.settle(exact=True)

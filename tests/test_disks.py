@@ -25,13 +25,7 @@ if TYPE_CHECKING:
     from producttelemetry import Telemetry
     from tests.oracle import Oracle
 
-CONFIG = ".config/producttelemetry/default"
 QUIET: dict[str, Any] = {"flush_at": 10**6}
-
-
-def stored(oracle: Oracle) -> list[int]:
-    """Return the numbers of what has arrived, in order of arrival."""
-    return harness.numbers(harness.stored(oracle.collector))
 
 
 def settle(oracle: Oracle) -> None:
@@ -54,7 +48,7 @@ def test_a_full_disk_that_gets_room_again(
             assert 40 == pending
             assert 0 < volatile < 37, "the kernel takes what fits into the last page"
             host.ask("call", "flush")
-            assert list(range(40)) == stored(oracle)
+            assert list(range(40)) == harness.arrived(oracle.collector)
             assert (0, 0) == host.volatile()
             host.track(40, 41)
             disk.clear()
@@ -80,8 +74,8 @@ def test_a_disk_that_is_full_from_the_start_is_not_littered(
                 host.track(number)
                 host.ask("call", "flush")
                 assert 1 == len(host.end())
-            left.append(sorted(os.listdir(disk.path / CONFIG)))
-        assert [0, 1] == stored(oracle)
+            left.append(sorted(os.listdir(disk.path / harness.CONFIG)))
+        assert [0, 1] == harness.arrived(oracle.collector)
         assert left[0] == left[1]
         disk.clear()
         assert set() == oracle.settle().missing
@@ -111,7 +105,7 @@ def test_a_limit_on_the_size_of_files_that_is_lifted_again(
         assert 1 == len(host.end())
     harness.assert_sound(oracle.spool)
     telemetry(oracle.collector.url).flush()
-    assert list(range(14)) == stored(oracle)
+    assert list(range(14)) == harness.arrived(oracle.collector)
     assert 0 == oracle.collector.store.counts().duplicates
 
 
@@ -121,7 +115,7 @@ def test_a_disk_that_works_again_after_its_events_were_sent_from_memory(oracle: 
         host.ask("break", "append", errno.EIO)
         host.track(0)
         host.ask("call", "flush")
-        assert [0] == stored(oracle)
+        assert [0] == harness.arrived(oracle.collector)
         assert not host.ask("disk_works")
         host.ask("mend")
         host.track(1)
@@ -198,8 +192,8 @@ def test_a_process_without_descriptors(moment: str, known: bool, home: Path, ora
     While no file can be opened nobody can tell what consent says, so nothing is sent; afterwards it is read as ever.
     """
     if known:
-        (home / CONFIG).mkdir(parents=True)
-        (home / CONFIG / "config.json").write_text('{"telemetry": true}')
+        (home / harness.CONFIG).mkdir(parents=True)
+        (home / harness.CONFIG / "config.json").write_text('{"telemetry": true}')
     with Host(oracle.collector.url, journal=oracle.journal(), arguments=QUIET) as host:
         if moment == "later":
             host.track(-1)
@@ -221,7 +215,7 @@ def test_a_process_without_descriptors(moment: str, known: bool, home: Path, ora
         assert list(range(first, 70)) == harness.numbers(lines)
         assert len(lines) + 1 == pending, "the link to the user is queued, too"
         host.ask("call", "flush")
-        assert list(range(first, 70)) == stored(oracle)
+        assert list(range(first, 70)) == harness.arrived(oracle.collector)
         assert host.ask("disk_works")
         warnings = host.end()
     assert 1 == sum("works from memory" in warning for warning in warnings)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from producttelemetry import _files as files
+from tests import harness
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -51,7 +52,7 @@ MAKERS: dict[str, Callable[[str], object]] = {
 }
 #: Everything that opens a file which exists.
 OPENERS: dict[str, Callable[[str], object]] = {
-    **{name: MAKERS[name] for name in ("open_lock", "write_new", "overwrite", "Lock")},
+    **{name: MAKERS[name] for name in ("open_lock", "overwrite", "Lock")},
     "open_existing": open_and_close(files.open_existing),
     "read": files.read,
 }
@@ -70,6 +71,30 @@ def test_directories_are_private(tmp_path: Path) -> None:
     files.make_directory(str(tmp_path / "a" / "b" / "c"))
     files.make_directory(str(tmp_path / "a" / "b" / "c"))
     assert [0o755, 0o700, 0o700] == [(tmp_path / place).stat().st_mode & 0o777 for place in ("a", "a/b", "a/b/c")]
+
+
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_a_link_in_a_new_files_place_is_replaced(link: Callable[[str, str], None], tmp_path: Path) -> None:
+    """What somebody put there for us to write to keeps its content; the new file is another one."""
+    target = tmp_path / "target"
+    target.write_bytes(b"theirs")
+    link(str(target), str(tmp_path / "file"))
+    files.write_new(str(tmp_path / "file"), b"ours")
+    assert (b"theirs", b"ours") == (target.read_bytes(), (tmp_path / "file").read_bytes())
+    assert not (tmp_path / "file").is_symlink()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files for somebody else")
+def test_what_root_makes_in_a_users_directory_is_the_users(tmp_path: Path) -> None:
+    """After `sudo tool` with HOME kept, the user's own tool has to work on."""
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    os.chown(theirs, harness.NOBODY, -1)
+    files.make_directory(str(theirs / "a" / "b"))
+    for name, make in MAKERS.items():
+        make(str(theirs / "a" / "b" / name))
+    owners = {path.stat().st_uid for path in theirs.rglob("*")}
+    assert {harness.NOBODY} == owners
 
 
 @pytest.mark.parametrize("name", OPENERS)

@@ -29,9 +29,8 @@ if TYPE_CHECKING:
 def test_a_handler_that_raises_breaks_nothing(cap: int, telemetry: Make) -> None:
     """The exception belongs to the host and reaches it; every event whose `track()` had returned is there."""
     arguments = {"max_queue_size": cap, "flush_at": 10**6}
-    # In a process that is not measured: coverage takes a lock in its trace function, and an interrupt would keep it.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
-    ended = harness.run("interrupted", json.dumps({"url": harness.NO_SERVER, "arguments": arguments}), env=environment)
+    settings = json.dumps({"url": harness.NO_SERVER, "arguments": arguments})
+    ended = harness.run("interrupted", settings, env=harness.unmeasured())
     assert (0, "") == (ended.returncode, ended.stderr)
     told = json.loads(ended.stdout)
     client = telemetry(max_queue_size=cap)

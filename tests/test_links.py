@@ -18,13 +18,6 @@ if TYPE_CHECKING:
     from producttelemetry.collector import RunningCollector
     from tests.oracle import Oracle
 
-CONFIG = ".config/producttelemetry/default"
-
-
-def arrived(collector: RunningCollector) -> list[int]:
-    """Return the numbers that the server has."""
-    return harness.numbers(harness.stored(collector))
-
 
 def snapshot(place: Path) -> dict[str, bytes | None]:
     """Return everything below a directory, with what the files hold."""
@@ -51,7 +44,7 @@ def test_a_link_in_place_of_the_spool_is_followed_by_nobody(
         client.track("test.event", {"number": number})
         client.flush()  # the first one fails, so that there is a back-off to note
     assert (0, 0, 3) == (client.stats().pending, client.stats().volatile, client.stats().delivered)
-    assert [0, 1, 2] == arrived(collector)
+    assert [0, 1, 2] == harness.arrived(collector)
     assert client.request_deletion()
     client.shutdown()
     assert link.is_symlink()
@@ -66,8 +59,8 @@ def test_a_link_to_the_projects_directory_is_the_users_own(
 ) -> None:
     """Some keep their configuration elsewhere: client id and spool are both there, and one erasure takes both."""
     (tmp_path / "elsewhere").mkdir()
-    (home / CONFIG).parent.mkdir(parents=True)
-    (home / CONFIG).symlink_to(tmp_path / "elsewhere")
+    (home / harness.CONFIG).parent.mkdir(parents=True)
+    (home / harness.CONFIG).symlink_to(tmp_path / "elsewhere")
     client = telemetry(collector.url, flush_at=10**6)
     client.track("test.event", {"number": 0})
     assert (1, 0) == (client.stats().pending, client.stats().volatile)
@@ -122,7 +115,7 @@ def test_a_link_in_place_of_a_file_is_not_followed(
     second.flush()  # fails, so that there is a back-off to note
     second.flush()
     expected, left, erasable = LINKS[name]
-    assert expected == arrived(oracle.collector)
+    assert expected == harness.arrived(oracle.collector)
     link.unlink(missing_ok=True)
     assert left == len(harness.events(harness.spool(first)))
     harness.discard(second)

@@ -11,7 +11,6 @@ from tests.model.explore import RULES, SCENARIOS, explore
 #: For each rule the scenario that shows what it is for, and the property that breaks without it.
 NEEDED = {
     "flock": ("the own segment gives way", "owner"),
-    "orphan-under-lock": ("two writers, one sender, two crashes", "lost"),
     "lock-before-name": ("stopped holder of the lock", "owner"),
     "salt": ("stopped holder of the lock", "name"),
     "count-first": ("full queue, eviction", "lost"),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def segment(oracle: Oracle, telemetry: Callable[..., Telemetry]) -> Path:
-    """Three accepted events, sealed; a hundred earlier ones that came and went."""
+    """Three accepted events, sealed."""
     client = telemetry(oracle.collector.url, flush_at=10**6)
     end = listen(oracle.journal())
     for number in range(3):

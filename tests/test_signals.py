@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import sys
 import threading
@@ -32,14 +31,9 @@ if TYPE_CHECKING:
 MODULE = "tests.children_signals"
 
 
-def unmeasured() -> dict[str, str]:
-    """Return an environment without coverage, which takes a lock in its trace function: an interrupt would keep it."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("COV")}
-
-
 def run(program: str, **settings: Any) -> subprocess.CompletedProcess[str]:
     """Run a program of ours to its end."""
-    return harness.run(program, json.dumps({"url": harness.NO_SERVER, **settings}), MODULE, env=unmeasured())
+    return harness.run(program, json.dumps({"url": harness.NO_SERVER, **settings}), MODULE, env=harness.unmeasured())
 
 
 def balanced(oracle: Oracle) -> Verdict:
@@ -67,7 +61,7 @@ def alarmed(oracle: Oracle, events: int, cap: int, **settings: Any) -> dict[str,
 
 @pytest.mark.parametrize(("events", "cap"), [(20_000, 100_000), (5000, 64)])
 def test_a_handler_may_track_at_a_thousand_hertz(events: int, cap: int, oracle: Oracle) -> None:
-    """The main thread tracks 20,000 events, the flush thread sends; from a small queue it evicts meanwhile."""
+    """The main thread tracks, the flush thread sends; from a small queue it evicts meanwhile."""
     told = alarmed(oracle, events, cap)
     assert told["alarms"] > 200, "the handler has not come in between"
     verdict = balanced(oracle)
@@ -80,7 +74,7 @@ def test_a_handler_may_track_at_a_thousand_hertz(events: int, cap: int, oracle: 
 
 @pytest.mark.parametrize("cap", [64, 100_000])
 def test_a_handler_may_use_everything(cap: int, oracle: Oracle) -> None:
-    """`flush()`, `stats()` and `identify()` in the middle of any other call of ours end, and nothing is lost."""
+    """`flush()` and `stats()` in the middle of any other call of ours end, and nothing is lost."""
     told = alarmed(oracle, 1000, cap, all=True)
     assert told["longest"] < 10.0, "flush() in a handler has waited for the thread that it interrupts"
     verdict = oracle.settle(max_queue_size=100_000)
@@ -184,7 +178,7 @@ def test_stats_have_their_attributes_even_where_they_cannot_be_imported(
 
 
 def test_eight_threads_evict_flush_and_look_at_once(oracle: Oracle, telemetry: Make) -> None:
-    """A small queue, every method from every side: the books are exact, no thread waits for another for long."""
+    """A small queue, tracked, flushed and looked at from every side: it ends, and the books are exact."""
     client = telemetry(oracle.collector.url, max_queue_size=64, flush_at=20, flush_timeout=10.0)
 
     def work(thread: int) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from producttelemetry.collector import Fault
 from tests import harness
-from tests.test_signals import MODULE, unmeasured
+from tests.test_signals import MODULE
 
 if TYPE_CHECKING:
     from tests.oracle import Oracle
@@ -29,7 +29,7 @@ def start(oracle: Oracle, program: str, **settings: Any) -> subprocess.Popen[str
     """Start a program of ours whose first flush is under way when this returns."""
     values = json.dumps({"url": oracle.collector.url, "journal": oracle.journal(), **settings})
     pipe = subprocess.PIPE
-    child = harness.start(program, values, MODULE, stdin=pipe, stderr=pipe, env=unmeasured())
+    child = harness.start(program, values, MODULE, stdin=pipe, stderr=pipe, env=harness.unmeasured())
     assert child.stdout is not None
     assert "ready\n" == child.stdout.readline()
     harness.wait_until(lambda: oracle.collector.journal.total)

@@ -86,7 +86,7 @@ _PLACES = [
 ]
 
 
-#: Where the change is half done; `test_crash_points` kills at every other place.
+#: Every third place where a change is half done; all others are left to `test_crash_points`.
 _HALF_DONE = [place for place in _PLACES if place.name.endswith((" yet", "counted", "read"))][::3]
 _CASES = [*((place, False) for place in _PLACES), *((place, True) for place in _HALF_DONE)]
 _IDS = [f"{place.name}; {'killed' if killed else 'goes on'}" for place, killed in _CASES]
@@ -117,6 +117,9 @@ def test_a_neighbour_that_is_stopped_inside(place: Place, killed: bool, oracle: 
     oracle.settle(max_queue_size=CAP)
 
 
+_IMPATIENT = {"flush_timeout": 1.0, "on_exit": "wait"}
+
+
 def test_a_sender_that_is_stopped_delays_nobody(oracle: Oracle, neighbour: Neighbour) -> None:
     """In the middle of a request, `sender.lock` in hand: others track, flush and leave in their own time."""
     oracle.collector.faults.set(Fault(latency_seconds=1.0))
@@ -140,6 +143,3 @@ def test_a_sender_that_is_stopped_delays_nobody(oracle: Oracle, neighbour: Neigh
         assert "over\n" == child.stdout.read()
     neighbour.leave()
     oracle.settle(max_queue_size=CAP)
-
-
-_IMPATIENT = {"flush_timeout": 1.0, "on_exit": "wait"}

@@ -39,7 +39,8 @@ The writer (`_writer`, `_segment`)
 
 The reader (`_reader`)
 ----------------------
-1. Hold `sender.lock`. Under `lock`: what the previous holder left in `sending`, and every orphan, becomes `ready`.
+1. Hold `sender.lock`. Under `lock`: what the previous holder left in `sending`, and every orphan, becomes `ready`; a
+   `tmp` whose writer is dead goes.
 2. Under `lock`: rename the first `ready` to `sending`; read it without a lock.
 3. A batch is taken by the server: count it in the ledger, then rename to the next offset and what is left, or unlink.
 4. A failure: rename back to `ready`. A crash anywhere: step 1 of the next holder, and the same bytes again.
@@ -48,9 +49,9 @@ The invariants
 --------------
 1.  One writer. Only the process that opened an `open` segment writes to it: one `write` of one whole line, append-only.
     Others only cut it: a torn line when its writer is dead, everything in a purge.
-2.  Alive means locked. The writer holds the OS lock of its open segment, which the kernel drops when the process dies.
-    Whoever gets that lock has found an orphan: cut a torn last line, count, rename to `ready`. No timestamp, process id
-    or timer ever decides about ownership.
+2.  Alive means locked. The writer holds the OS lock of its open segment from before it has that name, and the kernel
+    drops it when the process dies. Whoever gets that lock has found an orphan: cut a torn last line, count, rename to
+    `ready`. No timestamp, process id or timer ever decides about ownership.
 3.  The cap is strict. Under `lock` the slots in all names add up to at most `max_queue_size`. Writers reserve in small
     steps; an idle segment is sealed and gives its slots back; a full queue evicts its oldest events or refuses the new.
 4.  Few files, in order. A writer without a segment adopts the last `ready` one if it is small and nothing but segments
@@ -69,17 +70,18 @@ The invariants
 10. No lock file is ever deleted or renamed.
 11. A purge counts and unlinks, also what living writers have open (there it blanks what it has counted), and does not
     depend on getting the lock. They find out at their next reservation or seal, count what they wrote since as
-    `purged`, and start afresh. A writer that is killed before that takes the count of those few events with it.
+    `purged`, and start afresh. A writer that is killed before that takes the count of those few events with it; and
+    where the ledger cannot be written, they are deleted all the same.
 
 What survives: with `fsync=False` an appended event survives the death of every process, not of the machine; with
 `fsync=True` the line and the name of its file are on stable storage before `append` returns. A rename that a power cut
-takes back makes an event be sent again; it never loses one.
+takes back makes an event be sent again, or brings an evicted one back, beyond the cap perhaps; it never loses one.
 """
 
 from __future__ import annotations
 
 from ._check import check
-from ._directory import Directory, Survey
+from ._directory import RETRY, SENDER_LOCK, Directory, Survey
 from ._ledger import REASONS, Counts, Settled
 from ._reader import Claim, Reader
 from ._segment import Overflow
@@ -87,6 +89,8 @@ from ._writer import VolatileClaim, Writer
 
 __all__ = [
     "REASONS",
+    "RETRY",
+    "SENDER_LOCK",
     "Claim",
     "Counts",
     "Directory",

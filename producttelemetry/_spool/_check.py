@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from .. import _files as files
 from .._record import Segment, parse_line, parse_name, split_lines
-from ._directory import LOCK_WAIT, Directory
+from ._directory import DESTINATION, LOCK, LOCK_WAIT, PURGE_MARK, REJECTED, RETRY, SENDER_LOCK, Directory
+from ._ledger import LEDGER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 #: Besides segments; a `.new` is the next content of one of them, on its way.
 _OTHER_FILES: Final = frozenset(
     (
-        *("lock", "sender.lock", "ledger.json", "destination.json", "retry.json", "rejected.jsonl", "purged"),
-        *("retry.json.new", "rejected.jsonl.new", "purged.new"),
+        *(LOCK, SENDER_LOCK, LEDGER, DESTINATION, RETRY, REJECTED, PURGE_MARK),
+        *(f"{name}.new" for name in (RETRY, REJECTED, PURGE_MARK)),
     )
 )
 

@@ -27,13 +27,20 @@ LOCK_WAIT: Final = 0.1
 #: Bytes after which a segment is sealed: what a reader holds in memory, and what eviction and adoption may look
 #: through.
 SEGMENT_BYTES: Final = 1 << 20
+#: The files beside the segments; the ledger's name is in `_ledger`.
+LOCK: Final = "lock"
+SENDER_LOCK: Final = "sender.lock"
+DESTINATION: Final = "destination.json"
+RETRY: Final = "retry.json"
+#: What the server refused for good.
+REJECTED: Final = "rejected.jsonl"
 #: An empty file that every purge replaces: a process that had no segment open can see that there was one.
 PURGE_MARK: Final = "purged"
 #: Levels that are the spool's own: the destination, v1, spool. Above them users do have links.
 _OWN_DEPTH: Final = 3
 #: Directories above a destination that may be new: v1, spool, the slug's, the package's, ~/.config.
 _DEPTH: Final = 5
-#: Size of `rejected.jsonl` in bytes; beyond it the older half goes.
+#: Most bytes of `rejected.jsonl`; beyond them the older half goes.
 REJECTED_BYTES: Final = 1 << 20
 
 
@@ -64,7 +71,7 @@ class Directory:
     def __init__(self, path: str, *, durable: bool = False) -> None:
         self.path = path
         self.durable = durable
-        self.lock = files.Lock(os.path.join(path, "lock"))
+        self.lock = files.Lock(os.path.join(path, LOCK))
         self._is_real = False
 
     def create(self, description: Mapping[str, Any]) -> None:
@@ -72,7 +79,7 @@ class Directory:
         files.make_directory(self.path)
         if self.durable:
             self._sync_parents()
-        described = self.where("destination.json")
+        described = self.where(DESTINATION)
         if not files.exists(described):
             files.write_new(described, json.dumps(dict(description)).encode())
 
@@ -168,12 +175,12 @@ class Directory:
             files.close(descriptor)
 
     def remove_unnamed(self) -> None:
-        """Delete what a writer created without `lock` and died before naming: no event was accepted into it."""
+        """Delete what a writer created and died before naming: no event was accepted into it."""
         for name in files.names(self.path):
             segment = parse_name(name)
             if segment is None or segment.state != "tmp":
                 continue
-            with contextlib.suppress(OSError):  # it has just got its name, or is another user's
+            with contextlib.suppress(OSError):  # a writer without `lock` has just named it, or it is another user's
                 self._remove_if_dead(name)
 
     def _remove_if_dead(self, name: str) -> None:
@@ -260,7 +267,7 @@ class Directory:
             self._reject(entries)
 
     def _reject(self, entries: Iterable[Mapping[str, Any]]) -> None:
-        path = self.where("rejected.jsonl")
+        path = self.where(REJECTED)
         try:
             kept = files.read(path, limit=2 * REJECTED_BYTES)
         except FileNotFoundError:
@@ -277,8 +284,10 @@ class Directory:
         no agreement, and a writer that makes another name meanwhile is found by the next look.
         """
         events = 0
+        self.check_place()
         with self.lock:
-            self.acquire(timeout)
+            with contextlib.suppress(OSError):  # another user's lock file, for example
+                self.acquire(timeout)
             # First the mark: a writer without a segment looks at it before it opens one. Without the mark, what it
             # still writes is kept back by the sender, which asks for consent and erased ids itself.
             with contextlib.suppress(OSError):
@@ -289,21 +298,26 @@ class Directory:
                         events += self._purge(segment)
                     except FileNotFoundError:  # renamed by its writer without the lock
                         continue
-            if "rejected.jsonl" in files.names(self.path):
-                files.unlink(self.where("rejected.jsonl"))
+            self.forget_rejected()
         return events
+
+    def forget_rejected(self) -> None:
+        """Delete the refused events, also what somebody was killed in the middle of writing."""
+        for name in {REJECTED, f"{REJECTED}.new"}.intersection(files.names(self.path)):
+            with contextlib.suppress(FileNotFoundError):  # somebody without the lock was faster
+                files.unlink(self.where(name))
 
     def _purge(self, segment: Segment) -> int:
         try:
             descriptor = files.open_existing(self.where(segment))
         except PermissionError:  # another user's: it can be deleted, though
-            self.count({"purged": segment.slots})
+            self._count_purged(segment.slots)
             self.remove(segment)
             return segment.slots
         try:
             data = files.read_open(descriptor, segment.offset)
             events = data.count(b"\n")
-            self.count({"purged": events})
+            self._count_purged(events)
             if segment.state == "open":
                 # No more than was counted: a living writer goes on, and counts what it finds in the file later.
                 files.blank(self.where(segment), segment.offset + len(data))
@@ -311,6 +325,10 @@ class Directory:
         finally:
             files.close(descriptor)
         return events
+
+    def _count_purged(self, events: int) -> None:
+        with contextlib.suppress(OSError):  # consent goes before the books
+            self.count({"purged": events})
 
     def survey(self) -> Survey:
         """Look at the whole queue. Takes the lock itself, and looks without if it cannot have it."""

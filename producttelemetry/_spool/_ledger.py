@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 LEDGER: Final = "ledger.json"
 #: More bytes than a ledger has; what is longer is damage.
-LINE_BYTES: Final = 1 << 16
+_LEDGER_BYTES: Final = 1 << 16
 #: Counts the events that the server took; every other key is a reason for dropping one.
 DELIVERED: Final = "delivered"
 REASONS: Final = ("overflow", "too_large", "invalid", "before_send", "rejected", "corrupt", "purged", "memory")
@@ -72,7 +72,7 @@ def read_counts(path: str) -> Counts:
         OSError: there is one that cannot be read. Counting on from zero would forget it.
     """
     try:
-        content = files.read(path, limit=LINE_BYTES)
+        content = files.read(path, limit=_LEDGER_BYTES)
     except OSError as error:
         if error.errno not in {errno.ENOENT, *files.FOREIGN}:
             raise

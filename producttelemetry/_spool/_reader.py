@@ -65,6 +65,9 @@ class Claim:
             try:
                 if settled.rejected:
                     self._directory.reject(settled.rejected)
+                    if not self.exists():  # a purge that did not wait for us
+                        self._directory.forget_rejected()
+                        raise ClaimLost("the claimed segment was deleted")
                 if any(counts.values()):
                     self._directory.count(counts)
                 if not self.lines:

@@ -56,6 +56,7 @@ class OpenSegment:
         self._size = 0
         self._left = 0
         self._extra_step_taken = False
+        self._longest = files.LONGEST_QUEUE
 
     def abandon(self) -> None:
         """Close what was inherited from the parent process: unlock and seal nothing. Called in a forked child."""
@@ -74,9 +75,13 @@ class OpenSegment:
         """Look at the names before the next line is written: the segment may have been deleted."""
         self._left = 0
 
-    def allow_extra_step(self) -> None:
-        """Allow one more step without `lock`: the process ends, and durability goes before the cap."""
+    def hurry(self, longest: float) -> None:
+        """Wait no longer than so many seconds for a busy `lock` from now on.
+
+        One more step without it is allowed: the process ends, and durability goes before the cap.
+        """
         self._extra_step_taken = False
+        self._longest = longest
 
     def write(self, line: bytes) -> None:
         """Append one line, getting slots for it first if need be.
@@ -136,10 +141,10 @@ class OpenSegment:
     def _acquire(self) -> bool:
         """Take `lock`, or give up after a bounded wait (invariant 9)."""
         try:
-            return self._directory.acquire(LOCK_WAIT)
+            return self._directory.acquire(LOCK_WAIT, self._longest)
         except FileNotFoundError:
             self._directory.create(self._description)
-            return self._directory.acquire(LOCK_WAIT)
+            return self._directory.acquire(LOCK_WAIT, self._longest)
 
     def _reserve(self) -> None:
         """Get slots for the next events, and a segment to put them into."""
@@ -279,7 +284,7 @@ class OpenSegment:
 
     @staticmethod
     def _may_adopt(segment: Segment, descriptor: int, size: int) -> bool:
-        if size >= ADOPTABLE_BYTES or not files.try_lock(descriptor):
+        if size >= ADOPTABLE_BYTES or not files.is_ours(descriptor) or not files.try_lock(descriptor):
             return False
         try:
             data = files.read_open(descriptor, segment.offset)
@@ -288,8 +293,9 @@ class OpenSegment:
         return data.endswith(b"\n") and data.count(b"\n") == segment.slots
 
     def _use(self, segment: Segment, descriptor: int, size: int, slots: int) -> None:
+        opened = files.identity(descriptor)  # first: an interrupt after the next line must find the rest done
         self._descriptor = descriptor
-        self._opened = files.identity(descriptor)
+        self._opened = opened
         self._own = segment
         self._size = size
         self._left = slots
@@ -332,6 +338,7 @@ class OpenSegment:
 
     def _seal_own(self) -> None:
         assert self._own is not None
+        self._left = 0  # an interrupt after the rename must not have us write into what is the sender's by then
         # Counted, not remembered: the lines are what is there, whatever interrupted us in between.
         events = files.read_open(self._descriptor, self._own.offset).count(b"\n")
         self._directory.seal(self._own, events)

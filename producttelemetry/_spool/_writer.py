@@ -17,6 +17,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from .._errors import LockTimeout, Purged, QueueFull
+from .._files import LONGEST_QUEUE
 from ._directory import LOCK_WAIT, Directory
 from ._ledger import DELIVERED, Settled, Tally
 from ._segment import OpenSegment, Overflow
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
 DISK_RETRY: Final = 1.0
 #: Seconds that one call may spend on writing back what waited in memory.
 WRITE_BACK_TIME: Final = 0.005
-#: Events that it writes back in any case, if there are so many.
+#: Seconds that the end of a process may wait for a busy lock, all in all, to write back what waits in memory.
+LAST_WAIT: Final = 3.0
+#: Events that one call writes back in any case, if there are so many.
 WRITE_BACK_LEAST: Final = 2
 
 
@@ -223,11 +226,18 @@ class Writer:
                 return
 
     def _write_back_all(self) -> None:
-        """Store everything that waits, at the end of the process: durability goes before the cap."""
-        while self._memory:
-            self._segment.allow_extra_step()
-            if not self._write_back_one():
-                return
+        """Store everything that waits, at the end of the process: durability goes before the cap, and both before time.
+
+        For a busy lock it waits longer than `track()` would, but not for each event anew.
+        """
+        deadline = time.monotonic() + LAST_WAIT
+        try:
+            while self._memory:
+                self._segment.hurry(max(0.0, deadline - time.monotonic()))
+                if not self._write_back_one():
+                    return
+        finally:
+            self._segment.hurry(LONGEST_QUEUE)
 
     def _write_back_one(self) -> bool:
         try:

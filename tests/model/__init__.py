@@ -16,6 +16,8 @@ next operation, and taking it leads to one world or several.
 | `explore` | breadth-first search, the properties that hold in every state, the rules that can be left out |
 
 What is simplified: names carry no offset, for an event that is done with just leaves the segment; the look at the
-claimed segment before a request and the request itself are one operation, for a request on the wire may end; a torn
-line and a disk that fails are left to the simulated disk (`tests.simulated_disk`).
+claimed segment before a request and the request itself are one operation, for a request on the wire may end; so are
+creating a `tmp` and locking it, for nobody but who tidies up looks at one, and its maker finds out; a look at the
+directory shows every name once, which a real one does only under `lock`; a torn line and a disk that fails are left to
+the simulated disk (`tests.simulated_disk`).
 """

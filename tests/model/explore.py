@@ -18,7 +18,6 @@ _STEPS: Final = {"writer": writer.STEPS, "sender": sender.STEPS, "purger": purge
 #: The rules that can be left out, and what goes wrong without them.
 RULES: Final = {
     "flock": "a writer does not lock its segment",
-    "orphan-under-lock": "a sender looks for orphans without `lock`",
     "lock-before-name": "a new segment gets its name before its writer has locked it",
     "salt": "segments have nothing but their number",
     "count-first": "an eviction is not counted before the rename",

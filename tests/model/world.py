@@ -40,8 +40,8 @@ class Segment(NamedTuple):
 class Process(NamedTuple):
     """One process. `own` is its segment: that it writes to, has claimed, or deletes.
 
-    `batch` is what a sender has read or a purger has counted, `seen` the name under which a purger found it, `mark` the
-    generation of the client id that a writer uses (-1: it has to read it) or a purger made.
+    `batch` is what a sender has read, or a purger or an eviction has counted, `seen` the name that this had,
+    `mark` the generation of the client id that a writer uses (-1: it has to read it) or a purger made.
     """
 
     role: Role

@@ -63,16 +63,19 @@ def count_evicted(world: World, me: int, scenario: Scenario) -> list[World]:
         return [world.put(victim, None).go(me, "look")]
     if scenario.broken != "count-first":
         world = world._replace(counted=world.counted | {victim.events[0]})
-    return [world.go(me, "evict")]
+    return [world.go(me, "evict", batch=victim.events[:1], seen=(victim.state, victim.slots))]
 
 
 def evict(world: World, me: int, _: Scenario) -> list[World]:
-    """Rename the oldest ready segment, or our own, to one event less."""
-    victim = _victim(world, me)
-    if victim is None or not victim.events:  # a purge that could not get the lock
+    """Rename the segment that was counted from, under the name that it had then, to one event less."""
+    process = world.processes[me]
+    named = [each for each in world.queue() if (each.state, each.slots) == process.seen]
+    victim = next((each for each in named if each.events[:1] == process.batch), None)
+    world = world.go(me, "evict", batch=(), seen=("", 0))
+    if victim is None:  # a purge that could not get the lock
         return [world.go(me, "look")]
     left = victim._replace(events=victim.events[1:], slots=victim.slots - 1)
-    own = victim.identity == world.processes[me].own
+    own = victim.identity == process.own
     if left.slots:
         return [world.put(victim, left).go(me, "get-slots")]
     return [world.put(victim, None).go(me, "get-slots", **({"own": NO_SEGMENT} if own else {}))]
