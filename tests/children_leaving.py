@@ -80,11 +80,11 @@ def _prepare(client: Telemetry, settings: dict[str, Any]) -> None:
 
 
 def bare(settings: dict[str, Any]) -> None:
-    """Be a host without streams, as a daemon is that closed them."""
+    """Have no streams when the time has come to leave, as daemons do that closed them."""
     atexit.register(lambda: os._exit(1) if "httpx" in sys.modules else None)  # nobody else would send it
-    for descriptor in range(3):
-        os.close(descriptor)
-    make(settings).track("test.event", {"number": 0})
+    client = make(settings)
+    client.track("test.event", {"number": 0})
+    atexit.register(os.closerange, 0, 3)  # after ours, so it is called before ours
 
 
 def detached(settings: dict[str, Any]) -> None:

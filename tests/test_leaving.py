@@ -92,7 +92,7 @@ def test_fifty_offline_runs_make_a_handful_of_requests(telemetry: Callable[..., 
     with Crowd(refuse) as crowd:
 
         def run(number: int) -> int:
-            settings = {"url": crowd.url, "arguments": {"on_exit": "auto" if number % 5 == 0 else "wait"}}
+            settings = {"url": crowd.url, "arguments": {"on_exit": "auto" if number % 25 == 0 else "wait"}}
             return harness.run("one", json.dumps(settings)).returncode
 
         assert [0] * 50 == together(run, range(50), at_once=2)

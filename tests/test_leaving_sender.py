@@ -79,13 +79,18 @@ def test_commands_that_end_together_start_one_sender(telemetry: Callable[..., Te
         assert 12 == telemetry(url).stats().pending
 
 
-def test_the_lock_is_never_free_between_a_host_and_its_sender(telemetry: Callable[..., Telemetry]) -> None:
-    """From the end of the command to the sender's request nobody else can become a sender."""
+@pytest.mark.parametrize("host", ["leave", "bare"])
+def test_the_lock_is_never_free_between_a_host_and_its_sender(host: str, telemetry: Callable[..., Telemetry]) -> None:
+    """From the end of the command to the sender's request nobody else can become a sender.
+
+    In a host without streams the descriptors for the child stand in the places of the streams, and of each other.
+    """
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.setblocking(False)
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         lock = files.Lock(os.path.join(telemetry(url)._spool_dir, "sender.lock"))
-        leave({"url": url, "way": "detach"})
+        settings = {"url": url, "way": "detach", "arguments": {"on_exit": "detach"}}
+        assert 0 == harness.run(host, json.dumps(settings), MODULE).returncode
         deadline = time.monotonic() + 30
         connected = False
         while not connected:
@@ -137,13 +142,6 @@ def test_auto_waits_once_a_connection_was_opened(collector: RunningCollector) ->
     leave({"url": collector.url, "way": "auto", "before": "flush", "arguments": {"flush_timeout": 60}})
     assert [0, 1] == harness.numbers(harness.stored(collector))
     assert [] == senders()
-
-
-def test_a_host_without_streams_leaves_a_sender(collector: RunningCollector) -> None:
-    """The descriptors for the child stand in the places of the streams then, and of each other."""
-    settings = json.dumps({"url": collector.url, "arguments": {"on_exit": "detach"}})
-    assert 0 == harness.run("bare", settings, MODULE).returncode
-    harness.wait_until(lambda: len(harness.stored(collector)) == 1)
 
 
 def test_an_inheritable_pipe_ends_with_the_host() -> None:
@@ -208,8 +206,8 @@ def test_a_sender_ends_in_time_wherever_the_server_hangs(telemetry: Callable[...
     assert {} == {phase: seconds for phase, seconds in lives.items() if not 0.4 < seconds < 2.7}
 
 
-def test_a_sender_that_waits_for_its_host_ends_in_time(telemetry: Callable[..., Telemetry]) -> None:
-    """The host may stay, stopped for example, with the lock in its hands."""
+def test_a_sender_waits_for_its_host_for_a_bounded_time(telemetry: Callable[..., Telemetry]) -> None:
+    """The host may take a while to end with the lock in its hands, or stay: it may be stopped."""
     client = telemetry()
     client.track("test.event")
     client._seal()
@@ -220,6 +218,6 @@ def test_a_sender_that_waits_for_its_host_ends_in_time(telemetry: Callable[..., 
         settings = {"lifetime": LIFETIME, "task": task, "host": os.getpid()}
         with harness.start("detached", json.dumps(settings), MODULE) as process:
             started = json.loads(process.stdout.read()) if process.stdout else 0.0
-            assert time.monotonic() - started < 5
+            assert 0.4 < time.monotonic() - started < 5
     lock.close()
     assert 1 == client.stats().pending
