@@ -53,6 +53,18 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return place
 
 
+@pytest.fixture(autouse=True)
+def no_defects(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Fail a test in which a public method caught a defect of ours: hosts never see one, and nor would the tests.
+
+    The marker `defects` is for tests that cause some on purpose.
+    """
+    yield
+    if request.node.get_closest_marker("defects") is None:
+        told = [record.getMessage() for phase in ("setup", "call") for record in caplog.get_records(phase)]
+        assert [] == [message for message in told if "a defect of this package" in message]
+
+
 @pytest.fixture
 def collector() -> Iterator[RunningCollector]:
     """A real collector on a free loopback port."""

@@ -51,12 +51,12 @@ class Waits:
         self._asked += seconds
         time.sleep(seconds)
 
-    def watch(self, acquire: Callable[[files.Lock, float], bool]) -> Callable[[files.Lock, float], bool]:
+    def watch(self, acquire: Callable[..., bool]) -> Callable[..., bool]:
         """Return `Lock.acquire` with a look at what it does."""
 
-        def watched(lock: files.Lock, timeout: float) -> bool:
+        def watched(lock: files.Lock, *given: float) -> bool:
             self._asked = 0.0
-            taken = acquire(lock, timeout)
+            taken = acquire(lock, *given)
             self.longest = max(self.longest, self._asked)
             if self._asked and not taken:
                 self.given_up.append(self._asked)

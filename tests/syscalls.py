@@ -34,7 +34,7 @@ _HARMLESS: Final = frozenset(("urandom", "geteuid"))
 
 
 class Missed(BaseException):
-    """`_files` calls something that nobody here knows. No `Exception`, for the package guards its host against those."""
+    """`_files` calls something unknown here. No `Exception`, for the package guards its host against those."""
 
 
 class System:

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 running = collector_support.running
 collector = collector_support.collector
-no_defect = test_damage.no_defect
 scene = test_damage.scene
 
 

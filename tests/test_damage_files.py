@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from producttelemetry.collector import RunningCollector
 running = collector_support.running
 collector = collector_support.collector
-no_defect = test_damage.no_defect
 scene = test_damage.scene
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from producttelemetry._retry import Outcome
 from producttelemetry._transport import REPLY_BYTES, Transport
-from tests import answers
+from tests import answers, harness
 from tests.answers import GOOD, JSON, OK, Answer, head, json_object
 from tests.wire import LINE, RawServer, soon
 
@@ -94,6 +94,7 @@ def test_each_request_has_a_connection_of_its_own(server: RawServer) -> None:
     server.requests.clear()
     with Transport(server.base, "secret") as transport:
         assert ["accepted"] * 3 == [transport.ingest([LINE], soon()).kind for _ in range(3)]
+    harness.wait_until(lambda: len(left) == 3)  # the server sees the end of a connection after us
     assert ([b""] * 3, 3) == (left, len(server.requests))
 
 
