@@ -37,7 +37,7 @@ def main(task: dict[str, Any]) -> None:
     _settle_in()
     _end_in_time()
     deadline = time.monotonic() + LIFETIME
-    _sender(Task(**task)).drain(deadline=deadline, linger=LINGER)
+    sender(Task(**task)).drain(deadline=deadline, linger=LINGER)
 
 
 def _settle_in() -> None:
@@ -61,7 +61,8 @@ def _end_in_time() -> None:
     watchdog.start()
 
 
-def _sender(task: Task) -> Sender:
+def sender(task: Task) -> Sender:
+    """Return the loop for a process of our own."""
     project = _config.Paths(task.config_dir, tuple(task.config_files))
 
     def may_send() -> bool:
