@@ -56,7 +56,7 @@ def off(context: Context) -> int:
         choice = {"telemetry": False, "config": written[0].path, "deleted": deleted, "sending": sending}
         screen.say_json({**choice, "consent": {"enabled": consent.enabled, "source": consent.source}})
         return DONE
-    screen.say(screen.paint(f"Telemetry is off for {context.project_slug!r}.", "good"))
+    screen.tell(f"Telemetry is off for {context.project_slug!r}.", "good")
     screen.say(f"{screen.counted(deleted)} deleted that waited to be sent.")
     _tell_of_files(written)
     if sending:
@@ -82,7 +82,7 @@ def on(context: Context) -> int:
 
 def _tell_of_consent(context: Context, consent: Consent) -> None:
     if consent.enabled and not consent.log_only:
-        screen.say(screen.paint(f"Telemetry is on for {context.project_slug!r}.", "good"))
+        screen.tell(f"Telemetry is on for {context.project_slug!r}.", "good")
         return
     screen.say(f"The choice for {context.project_slug!r} is stored: on.")
     if consent.log_only:
@@ -91,8 +91,7 @@ def _tell_of_consent(context: Context, consent: Consent) -> None:
         text = f"But it is off all the same: {_report.why(consent)}."
     else:
         text = f"But the environment variable {consent.source} is set here, and turns it off all the same."
-    for line in screen.wrap(screen.harmless(text)):
-        screen.say(screen.paint(line, "warning"))
+    screen.tell(text, "warning")
 
 
 def _tell_of_files(written: list[_Written]) -> None:

@@ -34,6 +34,12 @@ def say(text: str = "") -> None:
     _write(sys.stdout, f"{text}\n")
 
 
+def tell(text: str, style: Style | None = None) -> None:
+    """Print sentences to stdout, within `WIDTH` columns."""
+    for line in wrap(harmless(text)):
+        say(paint(line, style) if style else line)
+
+
 def say_json(value: Any) -> None:
     """Print one JSON value, in ASCII, on one line."""
     say(json.dumps(value))

@@ -98,9 +98,9 @@ def _tell(context: Context, base: str, before: Survey, after: Survey, reason: st
         _say_result(base, delivered, dropped, after.pending, reason)
     else:
         lost = ", ".join(f"{number:,} {name}" for name, number in dropped.items() if number > 0)
-        screen.say(f"{screen.counted(delivered)} delivered{f', dropped: {lost}' if lost else ''}.")
+        screen.tell(f"{screen.counted(delivered)} delivered{f', dropped: {lost}' if lost else ''}.")
         if after.pending and reason is None:
-            screen.say(f"{screen.counted(after.pending)} still in the hands of running programs, which send them.")
+            screen.tell(f"{screen.counted(after.pending)} still in the hands of running programs, which send them.")
     if reason is None:
         return DONE
     screen.complain(f"{context.prog} flush", f"{screen.counted(after.pending)} still waiting: {reason}")
@@ -111,10 +111,10 @@ def _tell_of_nothing(context: Context, project: Paths, base: str) -> int:
     if context.as_json:
         _say_result(base, 0, {}, 0, None)
         return DONE
-    screen.say(f"Nothing is waiting for {screen.harmless(_config.without_password(base))} and this write key.")
+    screen.tell(f"Nothing is waiting for {_config.without_password(base)} and this write key.")
     others = sum(each["pending"] or 0 for each in _facts.status(project).facts["destinations"])
     if others:
-        screen.say(f"{screen.counted(others)} waiting for another server or key; `{context.prog} status` lists them.")
+        screen.tell(f"{screen.counted(others)} waiting for another server or key; `{context.prog} status` lists them.")
     return DONE
 
 
@@ -152,12 +152,11 @@ def forget(context: Context) -> int:
         result: dict[str, Any] = {"erased": done, "client_ids": transport.asked, "error": error}
         screen.say_json({"api_url": _config.without_password(base), **result})
     elif done and transport.asked:
-        server = screen.harmless(_config.without_password(base))
-        screen.say(screen.paint("This installation is forgotten.", "good"))
-        screen.say(f"{server} has agreed to erase {' and '.join(transport.asked)}.")
-        screen.say("Its events and its id were deleted here. The next event, if there is one, gets a new id.")
+        screen.tell("This installation is forgotten.", "good")
+        screen.tell(f"{_config.without_password(base)} has agreed to erase {' and '.join(transport.asked)}.")
+        screen.tell("Its events and its id were deleted here. The next event, if there is one, gets a new id.")
     elif done:
-        screen.say("Nothing to forget: this installation has no id and no events.")
+        screen.tell("Nothing to forget: this installation has no id and no events.")
     if error is not None:
         screen.complain(f"{context.prog} forget", error)
         return FAILED
