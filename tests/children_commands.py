@@ -59,7 +59,7 @@ def without_home(settings: dict[str, Any]) -> None:
     def nobody(_: int) -> NoReturn:
         raise KeyError("no such user")
 
-    pwd.getpwuid = nobody  # type: ignore[assignment]  # what a container with an unknown uid gets
+    pwd.getpwuid = nobody  # what a container with an unknown uid gets
     del os.environ["HOME"]
     sys.exit(cli.main(settings["argv"]))
 

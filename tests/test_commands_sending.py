@@ -112,14 +112,13 @@ def test_flush_says_why_it_could_not(
     """One line with the server's reason, status 1, and every event still there; a pause it asked for is respected."""
     queue(telemetry, 3, api_url=collector.url)
     collector.faults.set(fault)
-    for _ in range(2):
-        ended = run("flush", **server(collector))
+    for ended in [run("flush", **server(collector)) for _ in range(2)]:
         assert (1, "0 events delivered.\n", 1) == (ended.returncode, ended.stdout, ended.stderr.count("\n"))
         assert "3 events still waiting" in ended.stderr
         assert said in ended.stderr
     as_json = run("flush", "--json", **server(collector))
     assert said in json.loads(as_json.stdout)["error"]
-    assert ("in 59 min" in ended.stderr) == (fault.retry_after is not None)
+    assert ("in 59 min" in as_json.stderr) == (fault.retry_after is not None)
 
 
 @pytest.mark.parametrize("variables", [{"DO_NOT_TRACK": "1"}, {"OPS_TELEMETRY": "log"}, {}])
