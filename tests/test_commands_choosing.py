@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from producttelemetry._detach import is_sending
 from producttelemetry.collector.faults import Fault
 from tests import harness
 from tests.commands_support import config_dir, json_of, queue, run
@@ -148,9 +149,11 @@ def test_off_reaches_a_program_that_is_running(
     assert not before & {event["event_name"] for event in harness.stored(collector)}
 
 
-def test_off_stops_a_detached_sender(telemetry: Callable[..., Telemetry], collector: RunningCollector) -> None:
+def test_off_stops_a_detached_sender(
+    telemetry: Callable[..., Telemetry], collector: RunningCollector, home: Path
+) -> None:
     """Once `off` has said so no further request leaves, although the sender had everything; nor after `on`."""
-    collector.faults.set(Fault(latency_seconds=1))
+    collector.faults.set(Fault(latency_seconds=3))
     settings = {
         "url": collector.url,
         "events": 1500,
@@ -160,6 +163,8 @@ def test_off_stops_a_detached_sender(telemetry: Callable[..., Telemetry], collec
     assert (0, "1500") == (ended.returncode, ended.stdout.strip())
     harness.wait_until(lambda: collector.store.counts().accepted > 0)
     assert json_of("off")["sending"] is False
+    (directory,) = (config_dir(home) / "spool" / "v1").iterdir()
+    assert not is_sending(str(directory))
     arrived = len(harness.stored(collector))
     assert arrived < 1500
     json_of("on")

@@ -9,11 +9,13 @@ import pty
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from producttelemetry import cli
+from producttelemetry import _config, cli
+from producttelemetry import _files as files
+from producttelemetry._commands import _notice
 from tests import harness
 from tests.commands_support import COMMAND, config_dir, json_of, queue, run
 
@@ -35,6 +37,12 @@ def tool() -> tuple[argparse.ArgumentParser, argparse._SubParsersAction[argparse
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--project")
     return parser, parser.add_subparsers(required=True)
+
+
+@pytest.fixture(autouse=True)
+def _buffered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Children buffer their output, as they do for users: what is wrong with it shows only when they end."""
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
 
 
 # --- in a host's tool -------------------------------------------------------------------------------------------------
@@ -122,7 +130,7 @@ def test_projects_are_apart(telemetry: Callable[..., Telemetry], home: Path) -> 
 # --- in a shell -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", [["show"], ["status"], ["status", "--json"], ["check"], ["off"]])
+@pytest.mark.parametrize("command", [["show"], ["status"], ["status", "--json"], ["check"], ["--help"], ["off"]])
 def test_a_reader_that_has_had_enough(command: list[str], telemetry: Callable[..., Telemetry]) -> None:
     """`show | head -1`: nobody complains."""
     queue(telemetry, 600)
@@ -134,7 +142,7 @@ def test_a_reader_that_has_had_enough(command: list[str], telemetry: Callable[..
     assert 1 == program.returncode
 
 
-@pytest.mark.parametrize("command", ["status", "show", "check", "off"])
+@pytest.mark.parametrize("command", ["status", "show", "check", "off", "--help"])
 def test_closed_and_full_outputs(command: str, telemetry: Callable[..., Telemetry]) -> None:
     """Without standard streams, and where nothing can be written, a command does its work and says one line at most."""
     queue(telemetry, 1)
@@ -165,6 +173,16 @@ def test_ctrl_c_while_it_starts() -> None:
     )
     ended = subprocess.run([sys.executable, "-c", code], check=False, cwd=harness.ROOT, timeout=60, capture_output=True)
     assert (130, b"", b"") == (ended.returncode, ended.stdout, ended.stderr)
+
+
+def test_ctrl_c_in_a_hosts_tool(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The host gets a status, and no exception."""
+
+    def interrupted(_: str) -> NoReturn:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_config, "paths", interrupted)
+    assert 130 == cli.main(["status"], project_slug="mytool", prog="mytool telemetry")
 
 
 @pytest.mark.parametrize("plain", [{}, {"NO_COLOR": "1"}, {"TERM": "dumb"}])
@@ -263,6 +281,16 @@ def test_of_many_programs_at_once_one_shows_the_notice() -> None:
     assert NOTICE.encode() == os.read(leader, 65536)
     os.close(leader)
     assert ["False False\n"] * 5 + ["True False\n"] == sorted(said)
+
+
+def test_a_notice_that_another_program_has_just_shown_is_not_shown_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The other one comes between our look and our turn."""
+    assert _notice.show_once("shown", "mytool")
+    monkeypatch.setattr(files, "exists", lambda _: False)
+    assert not _notice.show_once("shown", "mytool")
+    assert "shown\n" == capsys.readouterr().err
 
 
 def test_sigterm_ends_a_command() -> None:

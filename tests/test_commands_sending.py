@@ -8,17 +8,18 @@ import pty
 import re
 import signal
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from producttelemetry import _files as files
 from producttelemetry.collector.faults import Fault
 from tests import harness
 from tests.commands_support import COMMAND, config_dir, json_of, queue, run, tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from producttelemetry import Telemetry
     from producttelemetry.collector import RunningCollector
@@ -149,6 +150,22 @@ def test_flush_takes_what_killed_programs_left_and_leaves_what_living_ones_hold(
     assert "1 event still in the hands of running programs" in ended.stdout
     assert [0, 1] == harness.numbers(harness.stored(collector))
     harness.assert_sound(harness.spool(living))
+
+
+def test_flush_waits_for_another_sender_with_what_killed_programs_left(collector: RunningCollector) -> None:
+    """A detached sender that lingers has looked for orphans before: they are not left behind."""
+    settings = {"url": collector.url, "events": 2, "leave": "_exit", "arguments": {"flush_at": 99}}
+    assert 0 == harness.run("track", json.dumps(settings)).returncode
+    directory = Path(json_of("status")["destinations"][0]["spool_dir"])
+    lock = files.Lock(str(directory / "sender.lock"))
+    assert lock.acquire(0.0)
+    variables = {**os.environ, **server(collector)}
+    with subprocess.Popen([*COMMAND, "flush"], env=variables, stdout=subprocess.PIPE, text=True) as command:
+        harness.wait_until(lambda: command.poll() is not None or harness.segments(directory)[0].endswith(".ready"))
+        lock.close()
+        assert command.stdout is not None
+        assert "2 events delivered.\n" == command.stdout.read()
+    assert 0 == command.returncode
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
