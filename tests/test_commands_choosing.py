@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
-from producttelemetry._detach import is_sending
+from producttelemetry import _config
+from producttelemetry._detach import Task, is_sending
+from producttelemetry._detached import sender
 from producttelemetry.collector.faults import Fault
 from tests import harness
 from tests.commands_support import config_dir, json_of, queue, run
@@ -171,6 +174,22 @@ def test_off_stops_a_detached_sender(
     collector.faults.clear()
     telemetry(api_url=collector.url).flush()
     assert arrived == len(harness.stored(collector))
+
+
+def test_off_does_not_wait_for_a_sender_that_lingers(telemetry: Callable[..., Telemetry]) -> None:
+    """A detached sender with nothing to do gives the lock back when it finds that telemetry is off."""
+    directory = queue(telemetry, 1)
+    for name in harness.segments(directory):
+        (directory / name).unlink()
+    project = _config.paths("default")
+    task = Task("key", f"{harness.NO_SERVER}/api", *project, str(directory))
+    ended: list[str] = []
+    lingering = threading.Thread(target=lambda: ended.append(sender(task).drain(linger=100.0)))
+    lingering.start()
+    harness.wait_until(lambda: is_sending(str(directory)))
+    assert json_of("off")["sending"] is False
+    lingering.join(30)
+    assert ["stopped"] == ended
 
 
 def test_two_choices_at_once_leave_one_whole_file(home: Path) -> None:

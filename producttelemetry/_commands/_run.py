@@ -64,13 +64,14 @@ def guarded(prog: str, command: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        _close_pipe()
+        _give_up_output()
         return FAILED
     except WrongUsage as error:
         screen.complain(prog, str(error))
         return USAGE
     except OSError as error:
         screen.complain(prog, screen.describe(error))
+        _give_up_output()
         return FAILED
     except TelemetryError as error:
         screen.complain(prog, str(error))
@@ -85,8 +86,15 @@ def _status(command: Callable[[], int]) -> int:
         return leaving.code if isinstance(leaving.code, int) else USAGE
 
 
-def _close_pipe() -> None:
-    """Let what is still buffered go nowhere: Python would complain once more when it flushes at exit."""
+def _give_up_output() -> None:
+    """Let what stdout does not take go nowhere: Python would complain once more when it flushes at exit."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        pass
+    else:
+        return
     null = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(null, sys.stdout.fileno())
