@@ -47,7 +47,7 @@ def main(task: dict[str, Any], lock: int = -1, host: int = 0) -> None:
     turn = FileLock(os.path.join(known.spool, SENDER_LOCK), lock)
     if host:
         _await(host, turn)
-    _sender(known, turn).drain(deadline=deadline, linger=LINGER)
+    sender(known, turn).drain(deadline=deadline, linger=LINGER)
 
 
 if sys.platform == "win32":
@@ -81,7 +81,8 @@ def _await(host: int, lock: FileLock) -> None:
         time.sleep(_LOOK)
 
 
-def _sender(task: Task, lock: FileLock) -> Sender:
+def sender(task: Task, lock: FileLock | None = None) -> Sender:
+    """Return the loop for a process of our own."""
     project = _config.Paths(task.config_dir, tuple(task.config_files))
 
     def may_send() -> bool:
@@ -93,4 +94,5 @@ def _sender(task: Task, lock: FileLock) -> Sender:
 
         return Transport(task.api_base, task.write_key)
 
+    lock = lock or FileLock(os.path.join(task.spool, SENDER_LOCK))
     return Sender(Directory(task.spool), lock, connect, may_send, lambda: erased_ids(project), Log())

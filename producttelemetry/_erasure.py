@@ -59,7 +59,7 @@ def erase(
 def _queued_ids(project: Paths) -> set[str]:
     """Return the client ids of what is queued: another than the current one, if that file was lost."""
     found: set[str] = set()
-    for directory in _destinations(project):
+    for directory in destinations(project):
         with closing(directory):
             directory.acquire(_PATIENCE)  # or look without: who is missed now is found by the filter of the sender
             for segment in directory.segments():
@@ -69,14 +69,30 @@ def _queued_ids(project: Paths) -> set[str]:
     return {each for each in found if _identity.is_client_id(each)}
 
 
-def purge(project: Paths, deadline: float = float("inf")) -> None:
-    """Delete what is queued for every destination of a project; no lock is waited for beyond the deadline."""
-    for directory in _destinations(project):
+def purge(project: Paths, deadline: float = float("inf")) -> int:
+    """Delete what is queued for every destination of a project; no lock is waited for beyond the deadline.
+
+    Returns:
+        How many events that were.
+
+    Raises:
+        OSError: one of them could not be purged; all others were.
+    """
+    events = 0
+    failed: OSError | None = None
+    for directory in destinations(project):
         with closing(directory):
-            directory.purge(max(0.0, min(_PATIENCE, deadline - time.monotonic())))
+            try:
+                events += directory.purge(max(0.0, min(_PATIENCE, deadline - time.monotonic())))
+            except OSError as error:
+                failed = error
+    if failed is not None:
+        raise failed
+    return events
 
 
-def _destinations(project: Paths) -> list[Directory]:
+def destinations(project: Paths) -> list[Directory]:
+    """Return every destination of a project that there is; each is to be closed."""
     try:
         for place in (os.path.dirname(project.spool), project.spool):
             files.check_directory(place)  # what is behind a link is not ours

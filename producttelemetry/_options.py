@@ -73,7 +73,7 @@ def check(arguments: Mapping[str, Any], environment: _config.Environment) -> Opt
     _config.check_choice(arguments["on_exit"], "on_exit", ON_EXIT)
     _config.check_choice(arguments["overflow"], "overflow", OVERFLOW)
     _config.check_slug(arguments["project_slug"])
-    write_key, api_base, problem = _destination(arguments, environment)
+    write_key, api_base, problem = destination(arguments, environment)
     checked: dict[str, Any] = {
         **arguments,
         "write_key": write_key,
@@ -87,7 +87,7 @@ def check(arguments: Mapping[str, Any], environment: _config.Environment) -> Opt
     return Options(**checked)
 
 
-def _destination(arguments: Mapping[str, Any], environment: _config.Environment) -> tuple[str | None, str, str | None]:
+def destination(arguments: Mapping[str, Any], environment: _config.Environment) -> tuple[str | None, str, str | None]:
     """Return (write key, base URL, problem): an argument that is wrong raises, a variable that is wrong disables."""
     write_key, api_url = arguments["write_key"], arguments["api_url"]
     if write_key is not None:

@@ -126,13 +126,7 @@ class Sender:
 
     def state(self) -> _retry.State:
         """Return the back-off that all processes share."""
-        if self._file_is_stale:
-            return self._remembered
-        try:
-            self._directory.check_place()
-            return _retry.from_json(json.loads(files.read(self._directory.where(RETRY), limit=65536)))
-        except (OSError, ValueError, RecursionError):
-            return self._remembered
+        return self._remembered if self._file_is_stale else stored_state(self._directory) or self._remembered
 
     def waits(self, *, explicit: bool = False) -> bool:
         """Whether a back-off forbids sending now."""
@@ -228,6 +222,8 @@ class Sender:
                     until = time.monotonic() + linger
                 elif time.monotonic() >= min(until, deadline):
                     return "late" if self._reader.passed_over else "empty"
+                elif not self._may_send():  # `off` waits for who holds `sender.lock`
+                    return "stopped"
                 else:
                     time.sleep(_LOOK)
         finally:
@@ -322,6 +318,15 @@ class Sender:
         entries = [_rejection(line, fate) for line, fate in refused]
         settled = Settled(len(fates) - len(refused), {"rejected": len(refused)}, entries)
         claim.acknowledge(len(fates), settled)
+
+
+def stored_state(directory: Directory) -> _retry.State | None:
+    """Return the back-off that stands beside a spool; None if there is none, or nobody can tell."""
+    try:
+        directory.check_place()
+        return _retry.from_json(json.loads(files.read(directory.where(RETRY), limit=65536)))
+    except (OSError, ValueError, RecursionError):
+        return None
 
 
 def _next_batch(lines: Iterable[bytes], erased: Collection[bytes]) -> tuple[Kind, list[bytes]]:

@@ -45,7 +45,7 @@ def sender(settings: dict[str, Any]) -> None:
     client = make(settings)
     options = client._options
     task = Task(options.write_key or "", options.api_base, *client._project, client._spool_dir)
-    _take_turns(settings, _detached._sender(task, FileLock(f"{task.spool}/sender.lock")))
+    _take_turns(settings, _detached.sender(task))
 
 
 def service(settings: dict[str, Any]) -> None:

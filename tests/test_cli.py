@@ -111,7 +111,7 @@ def test_a_closed_pipe_is_no_error() -> None:
 def test_a_host_mounts_the_commands_under_its_own_name(capsys: pytest.CaptureFixture[str]) -> None:
     """`main(argv, prog=…)` returns the status and shows the host's name."""
     assert 2 == cli.main([], prog="mytool telemetry")
-    assert "usage: mytool telemetry" in capsys.readouterr().err
+    assert "mytool telemetry: the following arguments are required: COMMAND" in capsys.readouterr().err
 
 
 def test_without_the_extra_the_command_says_what_to_install(tmp_path: Path) -> None:
