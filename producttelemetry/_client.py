@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from . import _config, _detach, _event, _identity, _look, _options, _process
 from . import _files as files
 from ._consent import resolve
+from ._erasure import Erasures
 from ._errors import EventRejected, Purged, QueueFull
 from ._log import Log
 from ._sender import Sender
 from ._spool import Directory, Writer
-from ._worker import Worker, bounded
+from ._worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -124,6 +125,7 @@ class Telemetry:
         elif consent.enabled and options.write_key is None and not consent.log_only:
             self._log.once("warning", "write_key", "telemetry is disabled: no write_key and no OPS_WRITE_KEY")
         elif consent.enabled:
+            self._identity = _identity.Identity(self._project)
             self._start_process()
             self._state = Lifecycle.PRINTING if consent.log_only else Lifecycle.OPEN
             _process.move_in(self)
@@ -133,22 +135,19 @@ class Telemetry:
         options = self._options
         self._session_id = _event.uuid4()
         self._encoder = None
-        self._tracked = 0
-        self._tracked_at_flush = 0
-        self._seen_by_timer = 0
-        self._flush_asked = False
-        self._connected = False
+        self._tracked = self._tracked_at_flush = self._seen_by_timer = 0
+        self._flush_asked = self._connected = False
         self._spool_dir = self._project.destination(options.api_base, options.write_key or "")
         description = {"api_url": _config.without_password(options.api_base)}
-        durable = options.fsync
-        writing = Directory(self._spool_dir, durable=durable)
+        self._erasures = Erasures(self._project, self._spool_dir)
+        writing = Directory(self._spool_dir, durable=options.fsync)
         self._writer = Writer(writing, description, options.max_queue_size, options.overflow)
         self._sender = Sender(
-            Directory(self._spool_dir, durable=durable),
+            Directory(self._spool_dir, durable=options.fsync),
             files.Lock(os.path.join(self._spool_dir, "sender.lock")),
             self._connect,
             self._may_send,
-            lambda: _identity.erased_ids(self._project),
+            self._erasures,
             self._log,
         )
         self._worker = Worker(self._flush, options.flush_interval)
@@ -268,6 +267,7 @@ class Telemetry:
             try:
                 self._writer.append(encode(self._encoder or self._new_encoder()))
             except Purged:
+                self._identity.forget()
                 self._encoder = None
                 if not self._may_send():
                     return False
@@ -288,10 +288,11 @@ class Telemetry:
 
     def _client_id(self) -> str:
         try:
-            return _identity.client_id(self._project)
+            self._erasures.settle_here()
+            return self._identity.get()
         except OSError as error:
             self._tell_of_disk(error)
-            return _event.uuid4()
+            return self._identity.make_up()
 
     def _tell_of_disk(self, error: OSError) -> None:
         self._log.once("warning", "disk", f"telemetry works from memory, because nothing can be stored: {error}")
@@ -326,6 +327,7 @@ class Telemetry:
         consent = resolve(self._options.disabled, _config.environment(), _config.read_config_files(self._project))
         if not consent.enabled and not consent.passing:
             self._state = Lifecycle.DISABLED
+            self._writer.purge()  # what waits in memory must not reach the disk, even if somebody opts in again
         return consent.enabled and not consent.log_only
 
     def _flush(self, explicit: bool) -> float | None:
@@ -363,6 +365,8 @@ class Telemetry:
 
     def _seal(self, *, last: bool = False) -> bool:
         """Hand the open segment over; False if that has to wait, for the disk or an interrupted call below us."""
+        if not self._identity.keep():
+            self._encoder = None
         try:
             return self._writer.seal(last=last)
         except OSError as error:
@@ -405,16 +409,12 @@ class Telemetry:
         options = self._options
         if options.write_key is None or options.problem is not None:
             return False
-        from ._erasure import erase  # noqa: PLC0415  # rarely needed
-
-        # A client that was disabled before anything was read has none yet.
-        project = getattr(self, "_project", None) or _config.paths(options.project_slug)
-        encoder = self._encoder
-        known = encoder.client_id if encoder is not None else None
-        deadline = time.monotonic() + options.flush_timeout
-        done = bounded(lambda: erase(project, known, self._connect(), deadline), options.flush_timeout)
-        if done and self._state is not Lifecycle.DISABLED:
-            self._encoder = None
+        # A client that was disabled before anything was read has no paths yet.
+        known = getattr(self, "_identity", None) or _identity.Identity(_config.paths(options.project_slug))
+        erasures = Erasures(known.project, known.project.destination(options.api_base, options.write_key))
+        done = erasures.request(known.used, self._connect, options.flush_timeout)
+        if done and hasattr(self, "_identity"):
+            self._identity, self._encoder = _identity.Identity(known.project), None
             self._writer.purge()
         return done
 

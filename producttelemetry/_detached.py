@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 from . import _config
 from ._consent import resolve
 from ._detach import Task
+from ._erasure import Erasures
 from ._filelock import FileLock
-from ._identity import erased_ids
 from ._log import Log
 from ._sender import Sender
 from ._spool import Directory
@@ -73,5 +73,6 @@ def _sender(task: Task) -> Sender:
 
         return Transport(task.api_base, task.write_key)
 
+    erasures = Erasures(project, task.spool)
     lock = FileLock(os.path.join(task.spool, "sender.lock"))
-    return Sender(Directory(task.spool), lock, connect, may_send, lambda: erased_ids(project), Log())
+    return Sender(Directory(task.spool), lock, connect, may_send, erasures, Log())

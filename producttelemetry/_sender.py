@@ -80,6 +80,22 @@ class SenderLock(Protocol):
         ...
 
 
+class Erasures(Protocol):
+    """What a sender has to know of erasures: `_erasure.Erasures`."""
+
+    def erased(self) -> Collection[bytes]:
+        """Return the client ids whose events must not be sent."""
+        ...
+
+    def settle_here(self) -> bool:
+        """Finish what dead processes have left; False while a living one asks its server to erase a client."""
+        ...
+
+    def settle_there(self, connect: Callable[[], Transport]) -> Outcome | None:
+        """Ask our server for what dead processes may not have asked it; what it says if it does not agree."""
+        ...
+
+
 class Sender:
     """Empties one destination's spool.
 
@@ -88,7 +104,7 @@ class Sender:
         lock: `sender.lock` of that spool.
         connect: opens the connection; called when there is something to send.
         may_send: reads consent again.
-        erased_ids: client ids whose events must not be sent.
+        erasures: what was erased, and what is about to be.
         log: where failures are told.
     """
 
@@ -98,7 +114,7 @@ class Sender:
         lock: SenderLock,
         connect: Callable[[], Transport],
         may_send: Callable[[], bool],
-        erased_ids: Callable[[], Collection[bytes]],
+        erasures: Erasures,
         log: Log,
     ) -> None:
         self._directory = directory
@@ -106,7 +122,7 @@ class Sender:
         self._lock = lock
         self._connect = connect
         self._may_send = may_send
-        self._erased_ids = erased_ids
+        self._erasures = erasures
         self._log = log
         self._remembered = _retry.State()  # where the disk refuses to keep it
         self._file_is_stale = False
@@ -173,11 +189,14 @@ class Sender:
         while True:
             if not self._may_send():  # before anything is imported or opened for it
                 return "stopped"
+            if not self._settled(deadline):
+                return "late"
             if self.waits(explicit=explicit):
                 return "waiting"
             if not self._take_turn(deadline if explicit else 0.0):
                 return "busy" if self._reader.has_work() else "empty"
             try:
+                self._ask_again()
                 ended = self._drain_until_empty(deadline, linger)
             except LockTimeout:
                 ended = "busy"
@@ -188,6 +207,20 @@ class Sender:
             # Somebody may have sealed a segment after our last look, and found the lock still held.
             if ended != "empty" or not self._reader.has_work():
                 return ended
+
+    def _settled(self, deadline: float) -> bool:
+        """Wait while somebody asks for an erasure: until its server has answered, nobody can tell what may be sent."""
+        while not self._erasures.settle_here():
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_LOOK)
+        return True
+
+    def _ask_again(self) -> None:
+        answer = self._erasures.settle_there(self._connect)
+        if answer is not None:
+            what = f"the server answered {answer.message} to the request to erase a client; it is asked again later"
+            self._log.once("error", "erasure", what)
 
     def _take_turn(self, deadline: float) -> bool:
         """Become the one sender; give up when the other one has sent everything, or at the deadline."""
@@ -251,7 +284,7 @@ class Sender:
         return None
 
     def _send_batch(self, claim: Claimed, transport: Transport, deadline: float) -> Drained | None:
-        erased = frozenset(self._erased_ids())
+        erased = self._erasures.erased()
         kind, lines = _next_batch(claim.lines, erased)
         if kind in {"corrupt", "purged"}:
             claim.acknowledge(len(lines), Settled(dropped={kind: len(lines)}))
@@ -261,7 +294,7 @@ class Sender:
             obstacle = self._obstacle(claim, deadline)
             if obstacle is not None:
                 return obstacle
-            if erased != frozenset(self._erased_ids()):
+            if erased != self._erasures.erased():
                 break  # what is left of the batch is looked at anew
             outcome = self._post(transport, kind, lines[part.start : part.stop])
             if not trial.learn(part, outcome):
@@ -274,7 +307,7 @@ class Sender:
 
     def _obstacle(self, claim: Claimed, deadline: float) -> Drained | None:
         """Ask before every request, for halving a batch may take many: return why it must not be sent."""
-        if time.monotonic() > deadline:
+        if time.monotonic() > deadline or not self._settled(deadline):
             return "late"
         if not self._may_send():
             return "stopped"
