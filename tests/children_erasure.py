@@ -161,7 +161,11 @@ def erase_and_die(make: Make) -> None:
     """Die between the server's answer and the note of it."""
     queue(make)
     client = make()
-    notes.note_erased = lambda *_: os._exit(0)
+
+    def die(*_: object) -> None:
+        os._exit(0)
+
+    notes.note_erased = die
     client.request_deletion()
 
 
