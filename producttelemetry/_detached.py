@@ -12,7 +12,6 @@ from . import _config
 from ._consent import resolve
 from ._detach import Task
 from ._erasure import Erasures
-from ._filelock import FileLock
 from ._log import Log
 from ._sender import Sender
 from ._spool import Directory
@@ -37,7 +36,18 @@ def main(task: dict[str, Any]) -> None:
     _settle_in()
     _end_in_time()
     deadline = time.monotonic() + LIFETIME
-    _sender(Task(**task)).drain(deadline=deadline, linger=LINGER)
+    told = Task(**task)
+    if _may_send(told):
+        _sender(told).drain(deadline=deadline, linger=LINGER)
+
+
+def _project(task: Task) -> _config.Paths:
+    return _config.Paths(task.config_dir, tuple(task.config_files))
+
+
+def _may_send(task: Task) -> bool:
+    consent = resolve(False, _config.environment(), _config.read_config_files(_project(task)))
+    return consent.enabled and not consent.log_only
 
 
 def _settle_in() -> None:
@@ -62,17 +72,13 @@ def _end_in_time() -> None:
 
 
 def _sender(task: Task) -> Sender:
-    project = _config.Paths(task.config_dir, tuple(task.config_files))
-
-    def may_send() -> bool:
-        consent = resolve(False, _config.environment(), _config.read_config_files(project))
-        return consent.enabled and not consent.log_only
+    from ._filelock import FileLock  # noqa: PLC0415  # who has opted out need not load it
 
     def connect() -> Transport:
         from ._transport import Transport  # noqa: PLC0415  # most of these processes find nothing left to send
 
         return Transport(task.api_base, task.write_key)
 
-    erasures = Erasures(project, task.spool)
+    erasures = Erasures(_project(task), task.spool)
     lock = FileLock(os.path.join(task.spool, "sender.lock"))
-    return Sender(Directory(task.spool), lock, connect, may_send, erasures, Log())
+    return Sender(Directory(task.spool), lock, connect, lambda: _may_send(task), erasures, Log())

@@ -166,7 +166,11 @@ def test_two_processes_erase_at_once(quiet: Make, collector: RunningCollector) -
         client.track("test.event")
     old = queued_id(clients[0])
     answers: list[bool] = []
-    threads = [threading.Thread(target=lambda c=client: answers.append(c.request_deletion())) for client in clients]
+
+    def erase(client: Telemetry) -> None:
+        answers.append(client.request_deletion())
+
+    threads = [threading.Thread(target=erase, args=(client,)) for client in clients]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -301,6 +305,19 @@ def test_a_process_that_lives_on_takes_the_new_id(quiet: Make, collector: Runnin
     client.flush()
     assert old not in client_ids(collector)
     assert [3, 4] == harness.numbers(harness.stored(collector))[-2:]
+
+
+def test_finishing_it_twice_takes_nothing_new(quiet: Make, collector: RunningCollector) -> None:
+    """Who finished it died before saying so: what others have tracked since, under the new id, is not deleted again."""
+    crash(collector)
+    (request,) = notes.requests(paths("default"))
+    one, two = quiet(collector.url), quiet(collector.url, "other")
+    for client in (one, two):
+        client.track("test.event", {"number": 1})
+    notes.write_requests(paths("default"), [request])
+    for client in (one, two):
+        client.flush()
+    assert [1, 1] == harness.numbers(harness.stored(collector))
 
 
 @pytest.mark.parametrize("answer", [Fault(status=404), Fault(status=503)])
