@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from . import _config, _detach, _event, _identity, _look, _options, _process
 from . import _files as files
 from ._consent import resolve
+from ._erasure import Erasures
 from ._errors import EventRejected, Purged, QueueFull
 from ._log import Log
 from ._sender import Sender
 from ._spool import SENDER_LOCK, Directory, Writer
-from ._worker import Worker, bounded
+from ._worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -122,6 +123,7 @@ class Telemetry:
         elif consent.enabled and options.write_key is None and not consent.log_only:
             self._log.once("warning", "write_key", "telemetry is disabled: no write_key and no OPS_WRITE_KEY")
         elif consent.enabled:
+            self._identity = _identity.Identity(self._project)
             self._start_process()
             self._state = Lifecycle.PRINTING if consent.log_only else Lifecycle.OPEN
             _process.move_in(self)
@@ -131,22 +133,19 @@ class Telemetry:
         options = self._options
         self._session_id = _event.uuid4()
         self._encoder = None
-        self._tracked = 0
-        self._tracked_at_flush = 0
-        self._seen_by_timer = 0
-        self._flush_asked = False
-        self._transport = None
+        self._tracked = self._tracked_at_flush = self._seen_by_timer = 0
+        self._flush_asked, self._transport = False, None
         self._spool_dir = self._project.destination(options.api_base, options.write_key or "")
-        description = {"api_url": _config.without_password(options.api_base)}
-        durable = options.fsync
-        writing = Directory(self._spool_dir, durable=durable)
-        self._writer = Writer(writing, description, options.max_queue_size, options.overflow)
+        self._erasures = Erasures(self._project, self._spool_dir)
+        writing = Directory(self._spool_dir, durable=options.fsync)
+        url = {"api_url": _config.without_password(options.api_base)}
+        self._writer = Writer(writing, url, options.max_queue_size, options.overflow)
         self._sender = Sender(
-            Directory(self._spool_dir, durable=durable),
+            Directory(self._spool_dir, durable=options.fsync),
             files.Lock(os.path.join(self._spool_dir, SENDER_LOCK)),
             self._connect,
             self._may_send,
-            lambda: _identity.erased_ids(self._project),
+            self._erasures,
             self._log,
         )
         self._worker = Worker(self._flush, options.flush_interval)
@@ -265,6 +264,7 @@ class Telemetry:
             try:
                 self._writer.append(encode(self._encoder or self._new_encoder()))
             except Purged:
+                self._identity.forget()
                 self._encoder = None
                 if not self._may_send():
                     return False
@@ -285,10 +285,11 @@ class Telemetry:
 
     def _client_id(self) -> str:
         try:
-            return _identity.client_id(self._project)
+            self._erasures.settle_here()
+            return self._identity.get()
         except OSError as error:
             self._tell_of_disk(error)
-            return _event.uuid4()
+            return self._identity.make_up()
 
     def _tell_of_disk(self, error: OSError) -> None:
         self._log.once("warning", "disk", f"telemetry works from memory, because nothing can be stored: {error}")
@@ -325,6 +326,7 @@ class Telemetry:
         consent = resolve(self._options.disabled, _config.environment(), _config.read_config_files(self._project))
         if not consent.enabled and not consent.passing:
             self._state = Lifecycle.DISABLED
+            self._writer.purge()  # what waits in memory must not reach the disk, even if somebody opts in again
         return consent.enabled and not consent.log_only
 
     def _flush(self, explicit: bool) -> float | None:
@@ -362,6 +364,8 @@ class Telemetry:
 
     def _seal(self, *, last: bool = False) -> bool:
         """Hand the open segment over; False if that has to wait, for the disk or an interrupted call below us."""
+        if not self._identity.keep():
+            self._encoder = None
         try:
             return self._writer.seal(last=last)
         except OSError as error:
@@ -405,16 +409,12 @@ class Telemetry:
         options = self._options
         if options.write_key is None or options.problem is not None:
             return False
-        from ._erasure import erase  # noqa: PLC0415  # rarely needed
-
-        # A client that was disabled before anything was read has none yet.
-        project = getattr(self, "_project", None) or _config.paths(options.project_slug)
-        encoder = self._encoder
-        known = encoder.client_id if encoder is not None else None
-        deadline = time.monotonic() + options.flush_timeout
-        done = bounded(lambda decide: erase(project, known, self._connect(), deadline, decide), options.flush_timeout)
-        if done and self._state is not Lifecycle.DISABLED:
-            self._encoder = None
+        # A client that was disabled before anything was read has no paths yet.
+        known = getattr(self, "_identity", None) or _identity.Identity(_config.paths(options.project_slug))
+        erasures = Erasures(known.project, known.project.destination(options.api_base, options.write_key))
+        done = erasures.request(known.used, self._connect, options.flush_timeout)
+        if done and hasattr(self, "_identity"):
+            self._identity, self._encoder = _identity.Identity(known.project), None
             self._writer.purge()
         return done
 

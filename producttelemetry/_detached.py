@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 from . import _config
 from ._consent import resolve
 from ._detach import Task
-from ._filelock import FileLock
-from ._identity import erased_ids
+from ._erasure import Erasures
 from ._log import Log
 from ._sender import Sender
 from ._spool import SENDER_LOCK, Directory
 
 if TYPE_CHECKING:
+    from ._sender import SenderLock
     from ._transport import Transport
 
 #: Seconds after which a detached sender is gone.
@@ -44,10 +44,21 @@ def main(task: dict[str, Any], lock: int = -1, host: int = 0) -> None:
     _end_in_time()
     deadline = time.monotonic() + LIFETIME
     known = Task(**task)
-    turn = FileLock(os.path.join(known.spool, SENDER_LOCK), lock)
+    if not _may_send(known):
+        return
+    lock_of_sender = turn(known, lock)
     if host:
-        _await(host, turn)
-    sender(known, turn).drain(deadline=deadline, linger=LINGER)
+        _await(host, lock_of_sender)
+    sender(known, lock_of_sender).drain(deadline=deadline, linger=LINGER)
+
+
+def _project(task: Task) -> _config.Paths:
+    return _config.Paths(task.config_dir, tuple(task.config_files))
+
+
+def _may_send(task: Task) -> bool:
+    consent = resolve(False, _config.environment(), _config.read_config_files(_project(task)))
+    return consent.enabled and not consent.log_only
 
 
 if sys.platform == "win32":
@@ -74,25 +85,27 @@ def _end_in_time() -> None:
     watchdog.start()
 
 
-def _await(host: int, lock: FileLock) -> None:
+def _await(host: int, lock: SenderLock) -> None:
     """Wait until the lock is ours, or the host has ended and with it its lock: we are its child until after that."""
     until = time.monotonic() + HOST_TIME
     while not lock.acquire(0.0) and os.getppid() == host and time.monotonic() < until:
         time.sleep(_LOOK)
 
 
-def sender(task: Task, lock: FileLock | None = None) -> Sender:
-    """Return the loop for a process of our own."""
-    project = _config.Paths(task.config_dir, tuple(task.config_files))
+def turn(task: Task, inherited: int = -1) -> SenderLock:
+    """Return the lock of the one sender, for a process of our own."""
+    from ._filelock import FileLock  # noqa: PLC0415  # who has opted out need not load it
 
-    def may_send() -> bool:
-        consent = resolve(False, _config.environment(), _config.read_config_files(project))
-        return consent.enabled and not consent.log_only
+    return FileLock(os.path.join(task.spool, SENDER_LOCK), inherited)
+
+
+def sender(task: Task, lock: SenderLock | None = None) -> Sender:
+    """Return the loop for a process of our own."""
 
     def connect() -> Transport:
         from ._transport import Transport  # noqa: PLC0415  # most of these processes find nothing left to send
 
         return Transport(task.api_base, task.write_key)
 
-    lock = lock or FileLock(os.path.join(task.spool, SENDER_LOCK))
-    return Sender(Directory(task.spool), lock, connect, may_send, lambda: erased_ids(project), Log())
+    erasures = Erasures(_project(task), task.spool)
+    return Sender(Directory(task.spool), lock or turn(task), connect, lambda: _may_send(task), erasures, Log())

@@ -1,12 +1,24 @@
 """Erasure: the server forgets a client, and no event with its id leaves this machine any more, from any process.
 
-The order: the server agrees; the id is noted as erased, so that no sender puts it on the wire; the id is forgotten, so
-that the next event gets another; every segment of every destination is deleted, also those that living processes have
-open. A crash after the note leaves lines that are never sent.
+The order: the request is noted (`_notes`); the server agrees; the id is noted as erased, so that no sender puts it on
+the wire; the id is forgotten, so that the next event gets another; every segment of every destination is deleted, also
+those that living processes have open; the note of the request goes away.
+
+Guarantees, whoever is killed wherever:
+
+- While a request is under way no sender starts another request with that id: it waits for the outcome. If the server
+  refuses, or does not answer in time, the note is taken back, and everything is as it was.
+- A process that dies after the first note told nobody that it failed. Whoever sends or tracks next, for whichever
+  destination, does the local part: the id is never sent again. Whoever sends to the same destination asks its server
+  again, at most once an hour, until it agrees. Events with the next id do not wait for that: a server that refuses
+  erasures for good, or a key that is wrong, costs a request an hour and holds up nobody.
+- If the disk fails after the server has agreed, the answer is False, because this machine still has the data. The note
+  stays, so the id is not sent; trying again, or the next process, ends it.
 """
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import os
 import time
@@ -14,46 +26,254 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
 from . import _files as files
-from . import _identity
+from . import _identity, _process
+from . import _notes as notes
+from ._notes import ASKING, Request
 from ._record import parse_line, split_lines
 from ._spool import Directory
+from ._worker import bounded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Generator, Iterable
 
     from ._config import Paths
+    from ._retry import Outcome
     from ._transport import Transport
 
 #: Longest wait for the lock of one destination, in seconds; the purge does not depend on it.
 _PATIENCE: Final = 1.0
+#: The same for a host that tracks its next event after somebody has died in the middle of an erasure.
+_HOSTS_PATIENCE: Final = 0.1
+#: Seconds after which a server that has not agreed is asked again.
+ASK_AGAIN: Final = 3600
+#: Seconds that such a request may take.
+_REQUEST_TIME: Final = 5.0
+#: The part of its time that a request keeps for taking back its note.
+_REST: Final = 0.1
+#: Seconds between two looks whether somebody else's request has ended.
+_LOOK: Final = 0.01
 
 
-def erase(
-    project: Paths, client_id: str | None, transport: Transport, deadline: float, decide: Callable[[], bool]
-) -> bool:
-    """Have a client erased, there and here.
+class Erasures:
+    """What one client or sender has to know and to do about the erasures of its project.
 
     Args:
-        project: whose queues are purged.
-        client_id: the id that this process uses; another than that on disk, if the disk failed meanwhile.
-        transport: connection to the server.
-        deadline: `time.monotonic()` at which to give up.
-        decide: asked once the server has agreed, before the first change: whether anybody still waits for the answer.
-
-    Returns:
-        Whether it is done. If not, nothing has changed here.
+        project: whose id it is.
+        spool: the spool directory for its server and key.
     """
-    candidates = (client_id, _identity.read_client_id(project), *_queued_ids(project))
-    known = {each for each in candidates if each is not None}
-    with transport:
-        if not all(transport.erase(each, deadline).kind == "accepted" for each in known):
-            return False
-    if not decide():
+
+    def __init__(self, project: Paths, spool: str) -> None:
+        self._project = project
+        self._destination = os.path.basename(spool)
+
+    def erased(self) -> frozenset[bytes]:
+        """Return the ids that must never be sent; raises `OSError` if nobody can tell."""
+        return notes.erased_ids(self._project)
+
+    def settle_here(self) -> bool:
+        """Do what a process that died in the middle of an erasure has left to do on this machine.
+
+        Returns:
+            False while a living process asks its server: nobody can tell what will become of the id.
+
+        Raises:
+            OSError: it cannot be done; nothing may be sent then.
+        """
+        if not self._asking():
+            return True
+        with _held(self._project) as held:
+            return held and self._settle_here()
+
+    def _asking(self) -> list[Request]:
+        return [request for request in notes.requests(self._project) if request.state == ASKING]
+
+    def _settle_here(self) -> bool:
+        ids = {request.client_id for request in self._asking()}
+        notes.note_erased(self._project, ids)
+        with contextlib.suppress(OSError):  # the ids are not sent any more; the rest is tried again
+            _forget(self._project, ids)
+            purge(self._project, time.monotonic() + _HOSTS_PATIENCE, {each.encode() for each in ids})
+            due = str(int(time.time()))
+            requests = notes.requests(self._project)
+            requests = [each._replace(state=due) if each.state == ASKING else each for each in requests]
+            notes.write_requests(self._project, requests)
+        return True
+
+    def settle_there(self, connect: Callable[[], Transport]) -> Outcome | None:
+        """Ask our server again for what a process that died may not have asked it; events do not wait for this.
+
+        Returns:
+            The first answer that is not a yes; None if all is done, or nothing is due.
+
+        Raises:
+            OSError: the answer cannot be noted.
+        """
+        if not self._due():
+            return None
+        with _held(self._project) as held:
+            due = self._due()
+            if not held or not due:
+                return None
+            with connect() as transport:
+                deadline = time.monotonic() + _REQUEST_TIME
+                answers = {request: transport.erase(request.client_id, deadline) for request in due}
+            later = str(int(time.time()) + ASK_AGAIN)
+            left = [each for each in notes.requests(self._project) if each not in due]
+            left += [request._replace(state=later) for request in due if answers[request].kind != "accepted"]
+            notes.write_requests(self._project, left)
+            return next((answer for answer in answers.values() if answer.kind != "accepted"), None)
+
+    def _due(self) -> list[Request]:
+        now = time.time()
+        return [
+            request
+            for request in notes.requests(self._project)
+            if request.destination == self._destination
+            and request.state != ASKING
+            # A time further away than we ever set was set by a clock that was wrong.
+            and not now < int(request.state) <= now + ASK_AGAIN + 1
+        ]
+
+    def request(self, ids: Iterable[str], connect: Callable[[], Transport], timeout: float) -> bool:
+        """Have this installation erased, there and here.
+
+        Args:
+            ids: what this process has used; others than that on disk, if the disk failed meanwhile.
+            connect: opens the connection to the server.
+            timeout: seconds that it may take, all in all.
+
+        Returns:
+            Whether it is done. If not, nothing has changed, unless the disk failed or hangs.
+        """
+        asking = _Asking(self._project, self._destination, frozenset(ids))
+        deadline = time.monotonic() + timeout * (1 - 2 * _REST)
+        if bounded(lambda decide: asking.run(connect, deadline, decide), timeout * (1 - _REST)):
+            return True
+        bounded(lambda _: asking.take_back(), timeout * _REST)
         return False
-    for each in known:
-        _identity.erase_client_id(project, each)
-    purge(project, deadline)
-    return True
+
+
+class _Asking:
+    """One request of a living process. `run` may hang, and `take_back` comes from another thread then."""
+
+    def __init__(self, project: Paths, destination: str, ids: frozenset[str]) -> None:
+        self._project = project
+        self._destination = destination
+        self._ids = ids
+        self._mutex = _thread.allocate_lock()
+        self._over = False
+        self._before: list[Request] | None = None
+
+    def run(self, connect: Callable[[], Transport], deadline: float, decide: Callable[[], bool]) -> bool:
+        """Ask, and clean up here if the server agrees and `decide` says that somebody still waits for the answer."""
+        place = _has_place(self._project, needed=bool(self._ids))
+        with _held(self._project, deadline) if place else contextlib.nullcontext(True) as held:
+            if not held:
+                return False
+            ids = self._note(place)
+            if ids is None or not self._agrees(ids, connect, deadline, decide):
+                self.take_back()
+                return False
+            if place:
+                self._clean_up(ids, deadline)
+        return True
+
+    def _note(self, place: bool) -> set[str] | None:
+        """Note whom the server is about to be asked to erase; None if it is too late for that."""
+        ids = {each for each in (*self._ids, _identity.read_client_id(self._project)) if each is not None}
+        ids |= _queued_ids(self._project)
+        with self._mutex:
+            if self._over:
+                return None
+            if place:
+                before = notes.requests(self._project)
+                # Somebody died who asked our server, and nobody has heard what it said.
+                ids |= {each.client_id for each in before if each.destination == self._destination}
+                asking = [Request(each, self._destination) for each in sorted(ids)]
+                self._before = before
+                notes.write_requests(self._project, [*self._others(ids, before), *asking])
+        return ids
+
+    def _others(self, ids: Collection[str], requests: Iterable[Request]) -> list[Request]:
+        return [each for each in requests if each.destination != self._destination or each.client_id not in ids]
+
+    def _agrees(
+        self, ids: Collection[str], connect: Callable[[], Transport], deadline: float, decide: Callable[[], bool]
+    ) -> bool:
+        if ids:
+            with connect() as transport:
+                if not all(transport.erase(each, deadline).kind == "accepted" for each in sorted(ids)):
+                    return False
+        with self._mutex:
+            if self._over or not decide():  # the caller has been told False by now, or is about to be
+                return False
+            self._over = True
+        return True
+
+    def _clean_up(self, ids: Collection[str], deadline: float) -> None:
+        notes.note_erased(self._project, ids)
+        _forget(self._project, ids)
+        purge(self._project, deadline)
+        notes.write_requests(self._project, self._others(ids, notes.requests(self._project)))
+
+    def take_back(self) -> bool:
+        """Have everything as it was, unless the server has agreed in time."""
+        with self._mutex:
+            if self._before is not None and not self._over:
+                notes.write_requests(self._project, self._before)
+            self._over = True
+        return True
+
+
+class _Tenant:
+    """Keeps `erasing.lock` ours: a forked child that lives on must not keep its copy when we die."""
+
+    def __init__(self, lock: files.Lock) -> None:
+        self._lock = lock
+
+    def leave(self) -> None:
+        """The kernel gives the lock back."""
+
+    before_fork = after_fork_in_parent = leave
+
+    def after_fork(self) -> None:
+        """Let go of the copy."""
+        self._lock.forget()
+
+
+@contextlib.contextmanager
+def _held(project: Paths, deadline: float = 0.0) -> Generator[bool]:
+    """Hold `erasing.lock`; what comes is False if it was not to be had until the deadline."""
+    lock = notes.lock(project)
+    tenant = _Tenant(lock)
+    _process.move_in(tenant)
+    try:
+        while not (held := lock.acquire(0.0)) and time.monotonic() < deadline:
+            time.sleep(_LOOK)
+        yield held
+    finally:
+        _process.move_out(tenant)
+        lock.close()
+
+
+def _has_place(project: Paths, *, needed: bool) -> bool:
+    """Whether the project has a directory; one is made where there is an id to be noted.
+
+    Raises:
+        OSError: there is something, and it cannot be used.
+    """
+    if needed:
+        try:
+            _identity.make_directory(project)
+        except OSError:
+            if files.exists(project.config_dir) and not os.path.isfile(project.config_dir):
+                raise
+    return os.path.isdir(project.config_dir)  # where there is none, there is nothing with this id in it
+
+
+def _forget(project: Paths, ids: Iterable[str]) -> None:
+    for each in ids:
+        _identity.forget_client_id(project, each)
 
 
 def _queued_ids(project: Paths) -> set[str]:
@@ -61,7 +281,8 @@ def _queued_ids(project: Paths) -> set[str]:
     found: set[str] = set()
     for directory in destinations(project):
         with closing(directory):
-            directory.acquire(_PATIENCE)  # or look without: who is missed now is found by the filter of the sender
+            with contextlib.suppress(OSError):  # or look without: who is missed now is found by the sender's filter
+                directory.acquire(_PATIENCE)
             for segment in directory.segments():
                 with contextlib.suppress(OSError):  # renamed by somebody without the lock, or nobody can send it either
                     data = files.read(directory.where(segment), segment.offset)
@@ -69,8 +290,13 @@ def _queued_ids(project: Paths) -> set[str]:
     return {each for each in found if _identity.is_client_id(each)}
 
 
-def purge(project: Paths, deadline: float = float("inf")) -> int:
-    """Delete what is queued for every destination of a project; no lock is waited for beyond the deadline.
+def purge(project: Paths, deadline: float = float("inf"), ids: Collection[bytes] | None = None) -> int:
+    """Delete what is queued for every destination of a project.
+
+    Args:
+        project: whose.
+        deadline: `time.monotonic()` beyond which no lock is waited for; a purge does not depend on it.
+        ids: see `Directory.purge`.
 
     Returns:
         How many events that were.
@@ -83,7 +309,7 @@ def purge(project: Paths, deadline: float = float("inf")) -> int:
     for directory in destinations(project):
         with closing(directory):
             try:
-                events += directory.purge(max(0.0, min(_PATIENCE, deadline - time.monotonic())))
+                events += directory.purge(max(0.0, min(_PATIENCE, deadline - time.monotonic())), ids)
             except OSError as error:
                 failed = error
     if failed is not None:

@@ -6,6 +6,7 @@ import re
 import traceback
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import quote
 
 from ._errors import EventRejected
 from ._event import well_formed
@@ -15,6 +16,11 @@ STACK_BYTES: Final = 16 * 1024
 MESSAGE_BYTES: Final = 4 * 1024
 
 _CUT: Final = "\n… cut …\n"
+#: What stands between the names of a path, also in a URL, and doubled in the text of a string.
+_SEPARATOR: Final = r"(?:[/\\]+|%2F|%5C)"
+#: The same where one of several slashes belongs to something else: `file:///home/alice`.
+_FIRST: Final = r"(?:[/\\]|%2F|%5C)"
+_AFTER_SEPARATOR: Final = r"(?:(?<=[/\\])|(?<=%2F)|(?<=%5C))"
 #: Not in `alice2`, `alice.bak` or `alice-old`; but in `alice.` at the end of a sentence.
 _NAME_ENDS: Final = r"(?![.-]*\w)"
 
@@ -78,14 +84,33 @@ def describe_message(message: str, home: str, user: str, write_key: str = "") ->
 
 
 def scrub(text: str, home: str, user: str, write_key: str = "") -> str:
-    """Replace the home directory and, in paths, the user's name by `~`; and the write key, if a source line has it."""
+    """Replace the home directory and, in paths, the user's name by `~`; and the write key, if a source line has it.
+
+    Paths are found with either kind of slash, percent-encoded as in a URL, in whichever case, and as Python prints
+    them. A user's name that is also a common word stays where it is not a part of a path.
+    """
     if write_key:
         text = text.replace(write_key, "<write_key>")
-    if home and home.strip("/\\"):
-        text = re.sub(re.escape(home.rstrip("/\\")) + _NAME_ENDS, "~", text)
+    names = [_spellings(name) for name in re.split(r"[/\\]+", home) if name]
+    if names:
+        start = _FIRST if home.startswith(("/", "\\")) else ""
+        text = re.sub(start + _SEPARATOR.join(names) + _NAME_ENDS, "~", text, flags=re.IGNORECASE)
     if user:
-        text = re.sub(r"(?<=[/\\])" + re.escape(user) + _NAME_ENDS, "~", text)
+        text = re.sub(_AFTER_SEPARATOR + _spellings(user) + _NAME_ENDS, "~", text, flags=re.IGNORECASE)
     return text
+
+
+def _spellings(name: str) -> str:
+    """Return a pattern for a name in a path: as it is, percent-encoded, and as Python prints it in a str or bytes."""
+    forms = {name}
+    if not name.isascii():
+        from unicodedata import normalize  # noqa: PLC0415  # start-up time
+
+        forms |= {normalize("NFC", name), normalize("NFD", name)}  # macOS takes letters and their marks apart
+    for form in tuple(forms):
+        data = form.encode("utf-8", "surrogatepass")
+        forms |= {quote(data), quote(data, safe=""), repr(data)[2:-1], form.encode("unicode_escape").decode()}
+    return f"(?:{'|'.join(map(re.escape, sorted(forms, key=len, reverse=True)))})"
 
 
 def _head(text: str) -> str:

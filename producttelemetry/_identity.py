@@ -1,19 +1,19 @@
 """The client id: one UUID per project, made by whichever of its processes comes first, replaced by an erasure.
 
-Guarantees: processes that start at the same moment agree on one id; an erasure that was cut short is noted beside the
-    id, so that no line with an erased id is ever put on the wire.
+Guarantees: processes that start at the same moment agree on one id; an id that was erased (`_notes`) is not used again,
+even if its file could not be deleted.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import re
 from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
 from . import _files as files
+from . import _notes as notes
 from ._event import uuid4
 
 if TYPE_CHECKING:
@@ -22,6 +22,51 @@ if TYPE_CHECKING:
 _UUID: Final = re.compile(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 #: Longest wait for another process that creates the id, in seconds; after that we go on without it.
 _WAIT: Final = 0.1
+
+
+class Identity:
+    """The client id as one process knows it.
+
+    Args:
+        project: whose id it is; an attribute, too.
+
+    Attributes:
+        used: every id that this process has given to an event.
+    """
+
+    def __init__(self, project: Paths) -> None:
+        self.project = project
+        self._made_up: str | None = None
+        self.used: set[str] = set()
+
+    def get(self) -> str:
+        """Return the stored id; where there is none, store the one that was made up.
+
+        Raises:
+            OSError: it can be neither read nor written; `make_up` has to do.
+        """
+        found = client_id(self.project, self._made_up)
+        self._made_up = None
+        self.used.add(found)
+        return found
+
+    def make_up(self) -> str:
+        """Return an id that is stored as soon as the disk works: a later erasure, by any process, has to know it."""
+        self._made_up = self._made_up or uuid4()
+        self.used.add(self._made_up)
+        return self._made_up
+
+    def keep(self) -> bool:
+        """Store the id that was made up, if the disk works again; False if another is stored by now."""
+        made_up = self._made_up
+        try:
+            return made_up is None or self.get() == made_up
+        except OSError:
+            return True
+
+    def forget(self) -> None:
+        """Do not store an id that was made up: there was a purge."""
+        self._made_up = None
 
 
 def read_client_id(project: Paths) -> str | None:
@@ -37,17 +82,25 @@ def read_client_id(project: Paths) -> str | None:
     return content.decode() if _UUID.fullmatch(content) else None
 
 
-def client_id(project: Paths) -> str:
+def client_id(project: Paths, mine: str | None = None) -> str:
     """Return the client id; create it if there is none.
+
+    Args:
+        project: whose.
+        mine: what it shall be if there is none: this process has used it already, while the disk failed.
 
     Raises:
         OSError: it can be neither read nor written.
     """
     known = read_client_id(project)
+    if known is not None and _is_erased(project, known):  # whoever erased it could not delete the file
+        forget_client_id(project, known)
+        known = None
     if known is not None:
         return known
-    _make_directory(project)
-    mine = uuid4()
+    make_directory(project)
+    if mine is None or _is_erased(project, mine):
+        mine = uuid4()
     # Exclusive without a lock: also against a signal handler that comes in between and tracks the first event itself.
     with contextlib.suppress(OSError):  # a file system without hard links; the lock below has to do
         if files.publish(project.client_id, mine.encode() + b"\n"):
@@ -69,51 +122,31 @@ def is_client_id(text: str) -> bool:
     return _UUID.fullmatch(text.encode("utf-8", "replace")) is not None
 
 
-def erased_ids(project: Paths) -> list[bytes]:
-    """Return the client ids that must never be sent again.
+def forget_client_id(project: Paths, erased: str) -> None:
+    """Delete the id if it is still this one: the next `client_id` makes another.
 
     Raises:
-        OSError: there may be some, and nobody can tell; nothing may be sent then.
+        OSError: it cannot be deleted.
     """
-    try:
-        content = files.read(_erased(project))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    ids = [match.group() for match in _UUID.finditer(content.lower())]  # whatever an editor has made of the lines
-    if not ids:
-        raise OSError(errno.EINVAL, "not a list of client ids", _erased(project))
-    return ids
-
-
-def erase_client_id(project: Paths, erased: str) -> None:
-    """Note that an id is erased, then forget it: the next `client_id` makes another.
-
-    The note comes first: a crash in between leaves an id in place that is never sent.
-    """
-    try:
-        _make_directory(project)
-    except OSError:
-        if files.exists(project.config_dir) and not os.path.isfile(project.config_dir):
-            raise
-        return  # where there is no directory, there is nothing with this id in it
+    if not os.path.isdir(project.config_dir):
+        return
     with closing(_lock(project)) as lock:
         lock.acquire(_WAIT)
-        known = erased_ids(project)
-        if erased.encode() not in known:
-            noted = b"".join(each + b"\n" for each in [*known, erased.encode()])
-            files.replace(_erased(project), noted, durable=True)
         if read_client_id(project) == erased:
             files.unlink(project.client_id)
 
 
-def _make_directory(project: Paths) -> None:
+def _is_erased(project: Paths, known: str) -> bool:
+    try:
+        return known.encode() in notes.erased_ids(project)
+    except OSError:  # nobody can tell; nothing is sent then, whatever its id is
+        return False
+
+
+def make_directory(project: Paths) -> None:
     """Make the project's directory; it may be a link of the user's to another disk, as it may for the spool."""
     if not os.path.isdir(project.config_dir):
         files.make_directory(project.config_dir)
-
-
-def _erased(project: Paths) -> str:
-    return os.path.join(project.config_dir, "erased")
 
 
 def _lock(project: Paths) -> files.Lock:

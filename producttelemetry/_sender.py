@@ -80,6 +80,22 @@ class SenderLock(Protocol):
         ...
 
 
+class Erasures(Protocol):
+    """What a sender has to know of erasures: `_erasure.Erasures`."""
+
+    def erased(self) -> Collection[bytes]:
+        """Return the client ids whose events must not be sent."""
+        ...
+
+    def settle_here(self) -> bool:
+        """Finish what dead processes have left; False while a living one asks its server to erase a client."""
+        ...
+
+    def settle_there(self, connect: Callable[[], Transport]) -> Outcome | None:
+        """Ask our server for what dead processes may not have asked it; what it says if it does not agree."""
+        ...
+
+
 class Sender:
     """Empties one destination's spool.
 
@@ -88,7 +104,7 @@ class Sender:
         lock: `sender.lock` of that spool.
         connect: opens the connection; called when there is something to send.
         may_send: reads consent again.
-        erased_ids: client ids whose events must not be sent.
+        erasures: what was erased, and what is about to be.
         log: where failures are told.
 
     Attributes:
@@ -101,7 +117,7 @@ class Sender:
         lock: SenderLock,
         connect: Callable[[], Transport],
         may_send: Callable[[], bool],
-        erased_ids: Callable[[], Collection[bytes]],
+        erasures: Erasures,
         log: Log,
     ) -> None:
         self._directory = directory
@@ -109,7 +125,7 @@ class Sender:
         self._lock = lock
         self._connect = connect
         self._may_send = may_send
-        self._erased_ids = erased_ids
+        self._erasures = erasures
         self._log = log
         self._remembered = _retry.State()  # where the disk refuses to keep it
         self._file_is_stale = False
@@ -180,12 +196,15 @@ class Sender:
         while True:
             if not self._may_send():  # before anything is imported or opened for it
                 return "stopped"
+            if not self._settled(deadline):
+                return "late"
             if self.waits(explicit=explicit):
                 return "waiting"
             self.sending = True
             try:
                 if not self._take_turn(deadline if explicit else 0.0):
                     return "busy" if self._reader.has_work() else "empty"
+                self._ask_again()
                 ended = self._drain_until_empty(deadline, linger)
             except LockTimeout:
                 ended = "busy"
@@ -197,6 +216,21 @@ class Sender:
             # Somebody may have sealed a segment after our last look, and found the lock still held.
             if ended != "empty" or not self._reader.has_work():
                 return ended
+
+    def _settled(self, deadline: float) -> bool:
+        """Wait while somebody asks for an erasure: until its server has answered, nobody can tell what may be sent."""
+        deadline = min(deadline, time.monotonic() + REQUEST_TIME)  # whoever asks may have been stopped
+        while not self._erasures.settle_here():
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_LOOK)
+        return True
+
+    def _ask_again(self) -> None:
+        answer = self._erasures.settle_there(self._connect)
+        if answer is not None:
+            what = f"the server answered {answer.message} to the request to erase a client; it is asked again later"
+            self._log.once("error", "erasure", what)
 
     def _take_turn(self, deadline: float) -> bool:
         """Become the one sender; give up when the other one has sent everything, or at the deadline."""
@@ -262,7 +296,7 @@ class Sender:
         return None
 
     def _send_batch(self, claim: Claimed, transport: Transport, deadline: float) -> Drained | None:
-        erased = frozenset(self._erased_ids())
+        erased = self._erasures.erased()
         kind, lines = _next_batch(claim.lines, erased)
         if kind in {"corrupt", "purged"}:
             claim.acknowledge(len(lines), Settled(dropped={kind: len(lines)}))
@@ -272,7 +306,7 @@ class Sender:
             obstacle = self._obstacle(claim, deadline)
             if obstacle is not None:
                 return obstacle
-            if erased != frozenset(self._erased_ids()):
+            if erased != self._erasures.erased():
                 break  # what is left of the batch is looked at anew
             outcome = self._post(transport, kind, lines[part.start : part.stop])
             if not trial.learn(part, outcome):
@@ -287,7 +321,7 @@ class Sender:
 
     def _obstacle(self, claim: Claimed, deadline: float) -> Drained | None:
         """Ask before every request, for halving a batch may take many: return why it must not be sent."""
-        if time.monotonic() > deadline:
+        if time.monotonic() > deadline or not self._settled(deadline):
             return "late"
         if not self._may_send():
             return "stopped"

@@ -1,4 +1,4 @@
-"""`_identity`: one client id per project, whoever comes first; an erased one is never used or sent again."""
+"""`_identity`: one client id per project, whoever comes first; an erased one is not used again."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from producttelemetry import _identity
+from producttelemetry import _notes as notes
 from producttelemetry._config import Paths
 from tests import harness
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 KNOWN = "11111111-2222-4333-8444-555555555555"
-OTHER = "99999999-2222-4333-8444-555555555555"
 
 #: Waits for the end of its input, so that all start at once; then asks for the ids of many projects.
 PROGRAM = """
@@ -53,7 +53,6 @@ def directory(home: Path) -> Path:
 def test_the_first_one_makes_the_id(project: Paths, home: Path) -> None:
     """The id is a random UUID that stays; directories are 0700 and files 0600; looking alone creates nothing."""
     assert _identity.read_client_id(project) is None
-    assert [] == _identity.erased_ids(project)
     assert [] == list(home.iterdir())
     made = _identity.client_id(project)
     assert 4 == uuid.UUID(made).version
@@ -135,72 +134,51 @@ def test_a_place_that_is_none_is_an_error(project: Paths, directory: Path, home:
         _identity.client_id(Paths(str(home / "file" / "tool"), ()))
 
 
-# --- erasure ------------------------------------------------------------------------------------------------------
-
-
-def test_an_erased_id_is_noted_and_replaced(project: Paths, directory: Path) -> None:
-    """Erasure notes the id for good and makes room for another one; doing it again changes nothing."""
+def test_an_erased_id_is_replaced(project: Paths) -> None:
+    """Whoever erased it may have died before, or failed at, deleting its file: it is not used all the same."""
     first = _identity.client_id(project)
-    _identity.erase_client_id(project, first)
-    assert _identity.read_client_id(project) is None
+    notes.note_erased(project, [first])
     second = _identity.client_id(project)
-    assert first != second
-    _identity.erase_client_id(project, first)
-    assert second == _identity.client_id(project), "the id of others stays, who have made theirs since"
-    _identity.erase_client_id(project, second)
-    assert [first.encode(), second.encode()] == _identity.erased_ids(project)
-    assert 0o600 == (directory / "erased").stat().st_mode & 0o777
+    assert first != second == _identity.client_id(project)
+    _identity.forget_client_id(project, first)
+    assert second == _identity.read_client_id(project), "the id of others stays, who have made theirs since"
+    _identity.forget_client_id(project, second)
+    assert _identity.read_client_id(project) is None
 
 
-def test_an_id_that_was_never_stored_can_be_erased(project: Paths) -> None:
-    """A client that works from memory has an id, too."""
-    _identity.erase_client_id(project, KNOWN)
-    assert [KNOWN.encode()] == _identity.erased_ids(project)
+def test_an_erased_id_that_cannot_be_deleted_is_not_used(project: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That is an `OSError`: the client makes one up then."""
+    notes.note_erased(project, [_identity.client_id(project)])
 
-
-def test_a_crash_after_the_note_leaves_the_note(project: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The note comes first: if the id cannot be forgotten, it is at least never sent, and the next try ends it."""
-    first = _identity.client_id(project)
-
-    def crash(_: str) -> None:
+    def fail(_: str) -> None:
         raise OSError("the disk fails")
 
-    with monkeypatch.context() as patch:
-        patch.setattr("producttelemetry._identity.files.unlink", crash)
-        with pytest.raises(OSError, match="the disk fails"):
-            _identity.erase_client_id(project, first)
-    assert first == _identity.read_client_id(project)
-    assert [first.encode()] == _identity.erased_ids(project)
-    _identity.erase_client_id(project, first)
-    assert _identity.read_client_id(project) is None
+    monkeypatch.setattr("producttelemetry._identity.files.unlink", fail)
+    with pytest.raises(OSError, match="the disk fails"):
+        _identity.client_id(project)
 
 
-def test_a_note_that_fails_changes_nothing(project: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the note nothing is forgotten: trying again names the same client."""
-    first = _identity.client_id(project)
-
-    def crash(*_: object, **__: object) -> None:
-        raise OSError("no space left")
-
-    monkeypatch.setattr("producttelemetry._identity.files.replace", crash)
-    with pytest.raises(OSError, match="no space left"):
-        _identity.erase_client_id(project, first)
-    assert first == _identity.client_id(project)
-    assert [] == _identity.erased_ids(project)
-
-
-def test_damage_in_the_notes_hides_no_id(project: Paths, directory: Path) -> None:
-    """Ids around a damaged line still count."""
-    (directory / "erased").write_bytes(f"{KNOWN}\n\xff\0garbage\n\n{OTHER}\n".encode("latin-1"))
-    assert [KNOWN.encode(), OTHER.encode()] == _identity.erased_ids(project)
+def test_an_id_that_was_made_up_is_stored_when_the_disk_works(project: Paths, home: Path) -> None:
+    """Events went out under it: whoever erases later has to know it. If there is another by now, that one is taken."""
+    (home / "config").write_text("a file in the place of the directory")
+    one, other = _identity.Identity(project), _identity.Identity(project)
+    with pytest.raises(OSError, match="Not a directory"):
+        one.get()
+    made_up = one.make_up()
+    assert made_up == one.make_up() != other.make_up()
+    assert one.keep(), "the disk fails still: nothing has changed"
+    (home / "config").unlink()
+    assert one.keep()
+    assert made_up == _identity.read_client_id(project)
+    assert not other.keep()
+    assert made_up == other.get()
+    assert {made_up} < other.used, "what it has used before counts for an erasure, too"
 
 
-def test_notes_that_cannot_be_read_are_an_error(project: Paths, directory: Path) -> None:
-    """Nobody can tell what was erased, so nothing may be sent: that is an `OSError`, and not an empty list."""
-    (directory / "erased").mkdir()
-    with pytest.raises(IsADirectoryError):
-        _identity.erased_ids(project)
-    (directory / "erased").rmdir()
-    (directory / "erased").symlink_to("elsewhere")
-    with pytest.raises(OSError, match="symbolic links"):
-        _identity.erased_ids(project)
+def test_an_id_that_was_made_up_before_a_purge_is_not_stored(project: Paths) -> None:
+    """It may have been erased by a process that has seen it in the queue."""
+    identity = _identity.Identity(project)
+    made_up = identity.make_up()
+    notes.note_erased(project, [])
+    identity.forget()
+    assert made_up != identity.get()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from .. import _config, _identity, _retry
 from .. import _files as files
+from .. import _notes as notes
 from .._consent import resolve
 from .._erasure import destinations
 from .._record import parse_line, split_lines
@@ -118,7 +119,7 @@ def pending_lines(project: Paths) -> Iterator[tuple[Directory, bytes]]:
     Raises:
         OSError: something cannot be read; what can be was yielded before.
     """
-    erased = frozenset(_identity.erased_ids(project))
+    erased = notes.erased_ids(project)
     failed: OSError | None = None
     for directory in destinations(project):
         try:

@@ -7,9 +7,10 @@ from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from .. import _config, _erasure, _options
+from .. import _config, _options
 from .._detach import Task
 from .._detached import sender
+from .._erasure import Erasures
 from .._errors import TelemetryError
 from .._sender import stored_state
 from .._spool import Directory, Survey
@@ -143,9 +144,10 @@ class _Listening(Transport):
 def forget(context: Context) -> int:
     """Have this installation erased, there and here."""
     base, key = _server(context)
+    project = context.project()
     transport = _Listening(base, key)
     transport.asked = []
-    done = _erasure.erase(context.project(), None, transport, time.monotonic() + ERASURE_TIME, lambda: True)
+    done = Erasures(project, project.destination(base, key)).request((), lambda: transport, ERASURE_TIME)
     answer = transport.outcome.message if transport.outcome is not None else ""
     error = None if done else f"nothing was erased, and nothing has changed: {answer or 'it took too long'}"
     if context.as_json:

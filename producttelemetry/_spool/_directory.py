@@ -20,7 +20,7 @@ from .._record import LINE_BYTES, Segment, parse_line, parse_name, split_lines
 from ._ledger import LEDGER, Counts, read_counts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
 #: Longest wait for `lock`, in seconds (invariant 9).
 LOCK_WAIT: Final = 0.1
@@ -277,8 +277,11 @@ class Directory:
             kept = kept[kept.find(b"\n", len(kept) - REJECTED_BYTES // 2) + 1 :]
         files.replace(path, kept, durable=self.durable)
 
-    def purge(self, timeout: float) -> int:
+    def purge(self, timeout: float, ids: Collection[bytes] | None = None) -> int:
         """Delete every segment, whoever has it open (invariant 11); return how many events were deleted unsent.
+
+        With `ids` given, those segments stay that hold events of other clients alone: they are newer than the purge
+        which this one finishes.
 
         Takes the lock itself. If somebody keeps it beyond `timeout` seconds the purge goes on without: deleting needs
         no agreement, and a writer that makes another name meanwhile is found by the next look.
@@ -292,7 +295,7 @@ class Directory:
             # still writes is kept back by the sender, which asks for consent and erased ids itself.
             with contextlib.suppress(OSError):
                 files.replace(self.where(PURGE_MARK), b"", durable=self.durable)
-            while segments := self.segments():
+            while segments := [segment for segment in self.segments() if ids is None or self._may_hold(segment, ids)]:
                 for segment in segments:
                     try:
                         events += self._purge(segment)
@@ -306,6 +309,14 @@ class Directory:
         for name in {REJECTED, f"{REJECTED}.new"}.intersection(files.names(self.path)):
             with contextlib.suppress(FileNotFoundError):  # somebody without the lock was faster
                 files.unlink(self.where(name))
+
+    def _may_hold(self, segment: Segment, ids: Collection[bytes]) -> bool:
+        """Whether a segment has, or its writer is about to append, an event of one of these clients."""
+        try:
+            lines = split_lines(self._look(segment))
+        except FileNotFoundError:  # renamed by its writer without the lock
+            return True
+        return not lines or any(str((parse_line(line) or {}).get("client_id")).encode() in ids for line in lines)
 
     def _purge(self, segment: Segment) -> int:
         try:
