@@ -412,7 +412,7 @@ class Telemetry:
         # A client that was disabled before anything was read has no paths yet.
         known = getattr(self, "_identity", None) or _identity.Identity(_config.paths(options.project_slug))
         erasures = Erasures(known.project, known.project.destination(options.api_base, options.write_key))
-        done = erasures.request(known.used, self._connect, options.flush_timeout)
+        done = erasures.request(known.used, self._connect, options.flush_timeout, self._tell_of_disk)
         if done and hasattr(self, "_identity"):
             self._identity, self._encoder = _identity.Identity(known.project), None
             self._writer.purge()

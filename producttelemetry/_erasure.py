@@ -134,13 +134,20 @@ class Erasures:
             and not now < int(request.state) <= now + ASK_AGAIN + 1
         ]
 
-    def request(self, ids: Iterable[str], connect: Callable[[], Transport], timeout: float) -> bool:
+    def request(
+        self,
+        ids: Iterable[str],
+        connect: Callable[[], Transport],
+        timeout: float,
+        tell_of_disk: Callable[[OSError], None],
+    ) -> bool:
         """Have this installation erased, there and here.
 
         Args:
             ids: what this process has used; others than that on disk, if the disk failed meanwhile.
             connect: opens the connection to the server.
             timeout: seconds that it may take, all in all.
+            tell_of_disk: called if it failed because of the disk.
 
         Returns:
             Whether it is done. If not, nothing has changed, unless the disk failed or hangs.
@@ -150,6 +157,8 @@ class Erasures:
         if bounded(lambda decide: asking.run(connect, deadline, decide), timeout * (1 - _REST)):
             return True
         bounded(lambda _: asking.take_back(), timeout * _REST)
+        if asking.failed is not None:
+            tell_of_disk(asking.failed)
         return False
 
 
@@ -163,9 +172,17 @@ class _Asking:
         self._mutex = _thread.allocate_lock()
         self._over = False
         self._before: list[Request] | None = None
+        self.failed: OSError | None = None
 
     def run(self, connect: Callable[[], Transport], deadline: float, decide: Callable[[], bool]) -> bool:
         """Ask, and clean up here if the server agrees and `decide` says that somebody still waits for the answer."""
+        try:
+            return self._run(connect, deadline, decide)
+        except OSError as error:
+            self.failed = error
+            return False
+
+    def _run(self, connect: Callable[[], Transport], deadline: float, decide: Callable[[], bool]) -> bool:
         place = _has_place(self._project, needed=bool(self._ids))
         with _held(self._project, deadline) if place else contextlib.nullcontext(True) as held:
             if not held:

@@ -147,7 +147,11 @@ def forget(context: Context) -> int:
     project = context.project()
     transport = _Listening(base, key)
     transport.asked = []
-    done = Erasures(project, project.destination(base, key)).request((), lambda: transport, ERASURE_TIME)
+    failed: list[OSError] = []
+    erasures = Erasures(project, project.destination(base, key))
+    done = erasures.request((), lambda: transport, ERASURE_TIME, failed.append)
+    if failed:
+        raise failed[0]
     answer = transport.outcome.message if transport.outcome is not None else ""
     error = None if done else f"nothing was erased, and nothing has changed: {answer or 'it took too long'}"
     if context.as_json:
