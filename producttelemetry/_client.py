@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _config, _detach, _event, _identity, _look, _options, _process
@@ -137,8 +138,8 @@ class Telemetry:
         self._flush_asked, self._transport = False, None
         self._spool_dir = self._project.destination(options.api_base, options.write_key or "")
         self._erasures = Erasures(self._project, self._spool_dir)
-        writing = Directory(self._spool_dir, durable=options.fsync)
         url = {"api_url": _config.without_password(options.api_base)}
+        writing = Directory(self._spool_dir, durable=options.fsync)
         self._writer = Writer(writing, url, options.max_queue_size, options.overflow)
         self._sender = Sender(
             Directory(self._spool_dir, durable=options.fsync),
@@ -291,8 +292,8 @@ class Telemetry:
             self._tell_of_disk(error)
             return self._identity.make_up()
 
-    def _tell_of_disk(self, error: OSError) -> None:
-        self._log.once("warning", "disk", f"telemetry works from memory, because nothing can be stored: {error}")
+    def _tell_of_disk(self, error: OSError, effect: str = "telemetry works from memory") -> None:
+        self._log.once("warning", effect, f"{effect}, because the disk fails: {error}")
 
     def _note_tracked(self) -> None:
         self._tracked += 1
@@ -338,9 +339,8 @@ class Telemetry:
         except Exception as error:  # noqa: BLE001  # a disk that fails here works again later; a thread that died would not
             self._log.debug(f"flush failed: {type(error).__name__}: {error}")
             return self._options.flush_interval
-        if self._writer.volatile:
-            return min(again or self._options.flush_interval, self._options.flush_interval)
-        return again
+        interval = self._options.flush_interval
+        return min(again or interval, interval) if self._writer.volatile else again
 
     def _flush_once(self, explicit: bool) -> float | None:
         interval = self._options.flush_interval
@@ -409,10 +409,11 @@ class Telemetry:
         options = self._options
         if options.write_key is None or options.problem is not None:
             return False
-        # A client that was disabled before anything was read has no paths yet.
+        # A client that was disabled before anything was read has none yet.
         known = getattr(self, "_identity", None) or _identity.Identity(_config.paths(options.project_slug))
         erasures = Erasures(known.project, known.project.destination(options.api_base, options.write_key))
-        done = erasures.request(known.used, self._connect, options.flush_timeout, self._tell_of_disk)
+        tell = partial(self._tell_of_disk, effect="not everything was erased")
+        done = erasures.request(known.used, self._connect, options.flush_timeout, tell)
         if done and hasattr(self, "_identity"):
             self._identity, self._encoder = _identity.Identity(known.project), None
             self._writer.purge()
@@ -469,10 +470,8 @@ class Telemetry:
         """Hand the queue over to a detached sender; False if this process has to send it itself."""
         options, connected = self._options, self._transport is not None and self._transport.connected
         chosen = options.on_exit == "detach" or (options.on_exit == "auto" and not connected)
-        if not chosen or options.transport is not None or not _detach.possible() or not self._writer.disk_works:
+        if not chosen or options.transport is not None or not self._writer.disk_works:
             return False
-        if self._sender.waits():
-            return True
         task = _detach.Task(options.write_key or "", options.api_base, *self._project, self._spool_dir)
         return _detach.start(task, self._sender)
 

@@ -75,7 +75,9 @@ def is_sending(spool: str) -> bool:
 
 
 def start(task: Task, own: Sender) -> bool:
-    """Start a detached sender, unless another process is sending already; False if it cannot be started.
+    """Have the queue sent after this process has ended; False if this process has to send it itself.
+
+    A process is started unless another is sending already, or a back-off forbids it: whoever comes next sends then.
 
     `sender.lock` is taken here and goes to the child with its descriptor: two commands that end at the same moment
     start one sender, although the child needs a while before it can take a lock by itself. If we are sending ourselves,
@@ -85,6 +87,10 @@ def start(task: Task, own: Sender) -> bool:
         task: what to do.
         own: the sender of this process for the same spool.
     """
+    if not possible():
+        return False
+    if own.waits():
+        return True
     lock = files.Lock(os.path.join(task.spool, SENDER_LOCK))
     try:
         if lock.acquire(0.0):

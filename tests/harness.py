@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -27,6 +28,11 @@ ROOT = Path(__file__).resolve().parent.parent
 CONFIG = ".config/producttelemetry/default"
 #: Who may do nothing where root may do everything.
 NOBODY = 65534
+
+
+def case_id(value: object) -> str:
+    """Name a parameter by its `repr`, without what is another one in each run."""
+    return re.sub(r" (?:at 0x|id=')[0-9a-f]+'?", "", repr(value))
 
 
 def discard(client: Telemetry) -> None:

@@ -75,7 +75,7 @@ def test_an_exception_that_was_never_raised_has_no_trace() -> None:
     assert expected == described(ValueError("no"))
 
 
-@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit("x")], ids=repr)
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit("x")], ids=harness.case_id)
 def test_what_is_no_error_can_be_described(error: BaseException) -> None:
     """Whatever can be raised can be reported."""
     assert type(error).__name__ == described(raised(error))["error_type"]
@@ -279,7 +279,7 @@ def test_error_events(telemetry: Callable[..., Telemetry], home: Path, monkeypat
 @pytest.mark.parametrize(
     "arguments",
     [{}, {"message": 5}, {"exception": "text"}, {"exception": ValueError}, {"exception": _NoTextError}],
-    ids=repr,
+    ids=harness.case_id,
 )
 def test_error_without_an_error_is_counted(arguments: dict[str, Any], telemetry: Callable[..., Telemetry]) -> None:
     """Neither an exception nor a message: nothing is raised, and the drop is counted as `invalid`."""

@@ -73,7 +73,7 @@ def test_a_link_to_the_projects_directory_is_the_users_own(
 #: What links in place of files do to three events, of which two were stored before: those that arrive while the link is
 #: there, those that wait on the disk, and whether an erasure succeeds.
 LINKS: dict[str, tuple[list[int], int, bool]] = {
-    "lock": ([2], 2, False),  # nobody may touch the queue: the event waits in memory, and is sent from there
+    "lock": ([2], 2, True),  # nobody may touch the queue: the event waits in memory, and is sent from there
     "sender.lock": ([], 3, True),  # nobody may send from the queue
     "ledger.json": ([0, 1, 2], 0, True),  # put aside: what is counted in no ledger would be sent for ever
     "retry.json": ([0, 1, 2], 0, True),
