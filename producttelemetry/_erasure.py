@@ -30,7 +30,7 @@ from . import _identity, _process
 from . import _notes as notes
 from ._notes import ASKING, Request
 from ._record import parse_line, split_lines
-from ._spool import Directory
+from ._spool import SENDER_LOCK, Directory
 from ._worker import bounded
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ class _Asking:
             if not held:
                 return False
             ids = self._note(place)
-            if ids is None or not self._agrees(ids, connect, deadline, decide):
+            if ids is None or not self._senders_pause(deadline) or not self._agrees(ids, connect, deadline, decide):
                 self.take_back()
                 return False
             if place:
@@ -210,6 +210,18 @@ class _Asking:
                 self._before = before
                 notes.write_requests(self._project, [*self._others(ids, before), *asking])
         return ids
+
+    def _senders_pause(self, deadline: float) -> bool:
+        """Wait until nobody is in the middle of a request; who begins another one sees our note."""
+        for directory in destinations(self._project):
+            lock = files.Lock(directory.where(SENDER_LOCK))
+            # Where it cannot be opened nobody can send either.
+            with contextlib.suppress(OSError), closing(lock):
+                while not lock.acquire(0.0):
+                    if time.monotonic() >= deadline:
+                        return False
+                    time.sleep(_LOOK)
+        return True
 
     def _others(self, ids: Collection[str], requests: Iterable[Request]) -> list[Request]:
         return [each for each in requests if each.destination != self._destination or each.client_id not in ids]

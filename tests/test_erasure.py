@@ -14,6 +14,7 @@ import pytest
 
 from producttelemetry import _notes as notes
 from producttelemetry._config import paths
+from producttelemetry._detach import is_sending
 from producttelemetry._erasure import ASK_AGAIN
 from producttelemetry._notes import ASKING, Request
 from producttelemetry.collector import Fault, RunningCollector
@@ -203,6 +204,49 @@ def test_nobody_sends_while_the_server_is_asked(quiet: Make, collector: RunningC
     other.flush()
     assert 0 not in harness.numbers(harness.stored(collector))
     assert 2 in harness.numbers(harness.stored(collector))
+
+
+def test_a_request_that_is_on_its_way_ends_before_the_server_is_asked(quiet: Make, collector: RunningCollector) -> None:
+    """What the server got after it has erased would stay there."""
+    order: list[str] = []
+    begun, asked = threading.Event(), threading.Event()
+
+    def slowly(_: httpx.Request) -> None:
+        begun.set()
+        harness.wait_until(lambda: notes.requests(paths("default")))
+        asked.wait(0.5)  # it does not come, or this test fails
+        order.append("sent")
+
+    def before(_: httpx.Request) -> None:
+        order.append("asked")
+        asked.set()
+
+    with Hook(slowly) as slow, Hook(before) as transport:
+        other = quiet(collector.url, transport=slow)
+        other.track("test.event")
+        sending = threading.Thread(target=other.flush)
+        sending.start()
+        assert begun.wait(10)
+        assert quiet(collector.url, transport=transport).request_deletion()
+        sending.join()
+    assert ["sent", "asked"] == order
+    assert [] == harness.stored(collector)
+
+
+def test_a_sender_that_does_not_end_makes_it_false(quiet: Make, collector: RunningCollector) -> None:
+    """Nobody can promise then that nothing more arrives; the server is not asked, and nothing changes."""
+    over = threading.Event()
+    with Hook(lambda _: (over.wait(20), None)[1]) as slow:
+        other = quiet(collector.url, transport=slow)
+        other.track("test.event")
+        sending = threading.Thread(target=other.flush)
+        sending.start()
+        harness.wait_until(lambda: is_sending(other._spool_dir))
+        assert not quiet(collector.url, flush_timeout=0.5).request_deletion()
+        over.set()
+        sending.join()
+    assert 1 == len(harness.stored(collector))
+    assert [] == notes.requests(paths("default"))
 
 
 def test_a_sender_that_waited_sends_when_the_server_has_refused(quiet: Make, collector: RunningCollector) -> None:

@@ -6,13 +6,17 @@ import hashlib
 import itertools
 import json
 import signal
+import socket
 import threading
 import time
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from producttelemetry import _erasure, _identity
+from producttelemetry import _notes as notes
 from producttelemetry._spool import Directory
 from producttelemetry.collector import Fault
 from tests import harness
@@ -20,7 +24,6 @@ from tests.answers import reply
 from tests.wire import RawServer, Script, ask, events_of, listening, read_request
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Iterator
 
     from producttelemetry import Telemetry
@@ -93,6 +96,34 @@ def test_draining_stops_at_the_first_failure(
     assert sizes == [len(events) for events in dialogue.sent()]
     assert list(left) == pending(client)
     assert client.stats().retry_at is not None
+
+
+@pytest.mark.parametrize("choice", ["opted out", "deleted", "erased"])
+def test_what_must_not_be_sent_any_more_is_withdrawn(
+    choice: str, quiet: Make, server: RawServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It happens while the connection is made, which may take seconds: not a byte of the request goes out."""
+    client = quiet(write_key="a-write-key")
+    track(client, 1)
+    project = client._project
+    ended: list[str] = []
+
+    def connect(*given: Any, **named: Any) -> socket.socket:
+        if not ended and choice == "opted out":
+            Path(project.config_files[0]).write_text('{"telemetry": false}')
+        elif not ended and choice == "deleted":
+            _erasure.purge(project)
+        elif not ended:
+            notes.note_erased(project, [_identity.client_id(project)])
+        ended.append(choice)
+        return real(*given, **named)
+
+    real = socket.create_connection
+    monkeypatch.setattr(socket, "create_connection", connect)
+    server.answer = lambda _: None
+    client.flush()
+    assert [choice] == ended
+    assert [b""] * len(server.requests) == server.requests
 
 
 @pytest.mark.parametrize("first", [ACCEPTED, NO], ids=["between batches", "within the halving"])
