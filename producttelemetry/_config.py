@@ -117,13 +117,14 @@ def in_ci() -> bool:
     return any(os.environ.get(name, "").strip().lower() not in _FALSE for name in _CI_VARIABLES)
 
 
-def user() -> tuple[str, str]:
-    """Return (home directory, user name), empty where they are unknown: what must not leave the machine in a path."""
+def user() -> tuple[str, tuple[str, ...]]:
+    """Return (home directory, user names), empty where they are unknown: what must not leave the machine in a path."""
     home = os.path.expanduser("~")
     if home == "~":
         home = ""
-    names = (os.environ.get("USER"), os.environ.get("LOGNAME"), os.environ.get("USERNAME"), os.path.basename(home))
-    return home, next((name for name in names if name), "")
+    # All of them: under sudo, and with a home that is somewhere else, they differ.
+    names = [os.environ.get(name, "") for name in ("USER", "LOGNAME", "USERNAME", "SUDO_USER", "DOAS_USER")]
+    return home, tuple(dict.fromkeys(name for name in (*names, os.path.basename(home)) if name))
 
 
 def paths(project_slug: str) -> Paths:

@@ -79,7 +79,9 @@ def _choice(file: ConfigFile) -> bool | None:
         value = json.loads(file.content, object_pairs_hook=_once_each, parse_constant=_no_number)
     except (ValueError, RecursionError):
         return None
-    choice = value.get("telemetry", True) if isinstance(value, dict) else None
+    if not isinstance(value, dict) or any(name != "telemetry" == name.strip().lower() for name in value):
+        return None  # `Telemetry` is a choice, too, and nobody can tell which one we would make of it
+    choice = value.get("telemetry", True)
     return choice if isinstance(choice, bool) else None
 
 

@@ -60,7 +60,9 @@ class Task(NamedTuple):
 def possible() -> bool:
     """Whether a process started here would live on and find this package."""
     # Embedding programs put their own path there, and must not be started a second time.
-    interpreter = os.path.basename(sys.executable or "").lower().startswith(("python", "pypy"))
+    name = sys.executable or ""
+    # A relative one would be looked for in the working directory, which anybody may have filled.
+    interpreter = os.path.isabs(name) and os.path.basename(name).lower().startswith(("python", "pypy"))
     frozen = getattr(sys, "frozen", False) or "__compiled__" in globals()
     return interpreter and not frozen and os.getpid() != 1 and not _config.in_ci()
 

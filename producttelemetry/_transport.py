@@ -200,7 +200,8 @@ class Transport:
 
     def _watch(self, may_go: Callable[[], bool], event: str, info: Mapping[str, Any]) -> None:
         """Note the socket (httpcore's `trace` extension), to be able to cut it off; ask once more before it is used."""
-        if self._expired:
+        # Not when it is being closed: then httpcore's generator may be in the hands of the garbage collector.
+        if self._expired and event.endswith(".started") and "close" not in event:
             raise httpx.ReadTimeout("the request took longer than it may")
         if event.endswith(("connect_tcp.complete", "start_tls.complete")):  # of a connection, or a proxy's
             self._socket = info["return_value"].get_extra_info("socket")

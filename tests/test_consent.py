@@ -54,6 +54,7 @@ CONFIG: dict[bytes | None, str] = {
             ),
             *(b'{"telemetry": null}', b'{"telemetry": 1}', b'{"telemetry": 0}', b'{"telemetry": "false"}'),
             *(b'{"telemetry": []}', b'{"telemetry": true} {}', b'{"telemetry": NaN}', b'{"telemetry": true, "a": NaN}'),
+            *(b'{"Telemetry": false}', b'{"telemetry": true, "TELEMETRY": false}', b'{"telemetry ": false}'),
             *(b'{"telemetry": false, "telemetry": true}', b'{"telemetry": true, "telemetry": true}'),
             *(b"[" * 100_000, b'{"telemetry": true, "a": ' + b"1" * 10_000 + b"}"),
         ),

@@ -136,14 +136,16 @@ def test_auto_waits_where_a_child_would_be_killed(collector: RunningCollector, m
     assert [] == senders()
 
 
-@pytest.mark.parametrize("change", ["frozen", "embedded", "nowhere"])
-def test_a_detached_sender_is_declined_where_it_cannot_work(change: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A frozen application, a host that embeds Python, an unknown interpreter."""
+@pytest.mark.parametrize("executable", [None, "/usr/bin/uwsgi", "", "python3"])
+def test_a_detached_sender_is_declined_where_it_cannot_work(
+    executable: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A frozen application, a host that embeds Python, no interpreter, or one that depends on the working directory."""
     assert _detach.possible()
-    if change == "frozen":
+    if executable is None:
         monkeypatch.setattr(sys, "frozen", True, raising=False)
     else:
-        monkeypatch.setattr(sys, "executable", "/usr/bin/uwsgi" if change == "embedded" else "")
+        monkeypatch.setattr(sys, "executable", executable)
     assert not _detach.possible()
 
 

@@ -228,4 +228,4 @@ def test_no_path_of_the_user_reaches_the_disk(
 )
 def test_paths_of_every_kind(home: str, user: str, text: str, expected: str) -> None:
     """Home and user are found in paths and URLs, however they are written; a word that is no part of a path stays."""
-    assert expected == scrub(text, home, user)
+    assert expected == scrub(text, home, (user,) if user else ())
