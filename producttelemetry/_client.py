@@ -250,7 +250,7 @@ class Telemetry:
             self._reject(error)
 
     def _print(self, encode: Callable[[_event.Encoder], bytes]) -> None:
-        line = encode(self._encoder or self._new_encoder())
+        line = encode(self._encoder or self._printing_encoder())
         if sys.stderr is not None:
             # In ASCII: nothing that an event holds may steer a terminal.
             print("[telemetry]", json.dumps(json.loads(line)), file=sys.stderr)  # noqa: T201  # what `log` is for
@@ -263,24 +263,31 @@ class Telemetry:
             self._writer.outlive_threads()
         for _ in range(3):  # a purge may come in between, and even another one
             try:
-                self._writer.append(encode(self._encoder or self._new_encoder()))
+                encoder = self._encoder or self._new_encoder()
+                if encoder is None:
+                    return False
+                self._writer.append(encode(encoder))
             except Purged:
                 self._identity.forget()
                 self._encoder = None
-                if not self._may_send():
-                    return False
             else:
                 if self._writer.disk_error is not None:
                     self._tell_of_disk(self._writer.disk_error)
                 return True
         return False
 
-    def _new_encoder(self) -> _event.Encoder:
-        self._writer.renew()  # before reading the id: a purge after this is found out about
-        if self._state is Lifecycle.PRINTING:
-            client_id = _identity.read_client_id(self._project) or _event.uuid4()
-        else:
-            client_id = self._client_id()
+    def _printing_encoder(self) -> _event.Encoder:
+        client_id = _identity.read_client_id(self._project) or _event.uuid4()
+        self._encoder = _event.Encoder(client_id, self._session_id, self._options.default_properties)
+        return self._encoder
+
+    def _new_encoder(self) -> _event.Encoder | None:
+        """Read consent and client id; None if consent is gone."""
+        self._writer.renew()  # before reading both: a purge after this is found out about
+        self._may_send()
+        if self._state is Lifecycle.DISABLED:
+            return None
+        client_id = self._client_id()
         self._encoder = _event.Encoder(client_id, self._session_id, self._options.default_properties)
         return self._encoder
 
@@ -445,7 +452,8 @@ class Telemetry:
         self._worker.stop()
         if sealed:  # else an interrupted call below us holds the segment, and the exit handler seals it
             self._writer.close()
-            _process.move_out(self)
+            if not self._sender.sending:  # else a child that is forked now has to let go of `sender.lock`
+                _process.move_out(self)
 
     def leave(self) -> None:
         """Leave as `on_exit` says. Called once, when the interpreter exits."""

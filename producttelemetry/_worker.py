@@ -198,7 +198,7 @@ def bounded(action: Callable[[Callable[[], bool]], bool], timeout: float) -> boo
     def run() -> None:
         try:
             results.append(action(decide))
-        except Exception:  # noqa: BLE001  # there is nobody to tell but the waiting caller, who learns of it as False
+        except BaseException:  # noqa: BLE001  # there is nobody to tell but the waiting caller, who learns of it as False
             results.append(False)
         finally:
             done.release()

@@ -68,6 +68,8 @@ def on(context: Context) -> int:
     """Turn telemetry on, as far as this project's files decide."""
     project = context.project()
     first, *others = project.config_files
+    if _saying_no(project):  # what is queued is older than that: `off` may have been ended before it was done
+        purge(project)
     written = [_write(project, first, choice=True)]
     written += [_write(project, file.path, choice=True) for file in _saying_no(project) if file.path in others]
     consent = _facts.consent(project)
