@@ -12,7 +12,6 @@ import os
 import sys
 import time
 from enum import Enum
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _config, _detach, _event, _identity, _look, _options, _process
@@ -335,7 +334,7 @@ class Telemetry:
         if not consent.enabled and not consent.passing:
             self._state = Lifecycle.DISABLED
             self._writer.purge()  # what waits in memory must not reach the disk, even if somebody opts in again
-        return consent.enabled and not consent.log_only
+        return consent.sends
 
     def _flush(self, explicit: bool) -> float | None:
         """Flush once, in the flush thread; return in how many seconds to do so again."""
@@ -419,12 +418,13 @@ class Telemetry:
         # A client that was disabled before anything was read has none yet.
         known = getattr(self, "_identity", None) or _identity.Identity(_config.paths(options.project_slug))
         erasures = Erasures(known.project, known.project.destination(options.api_base, options.write_key))
-        tell = partial(self._tell_of_disk, effect="not everything was erased")
-        done = erasures.request(known.used, self._connect, options.flush_timeout, tell)
-        if done and hasattr(self, "_identity"):
+        answer = erasures.request(known.used, self._connect, options.flush_timeout)
+        if answer.failed is not None:
+            self._tell_of_disk(answer.failed, "not everything was erased")
+        if answer.done and hasattr(self, "_identity"):
             self._identity, self._encoder = _identity.Identity(known.project), None
             self._writer.purge()
-        return done
+        return answer.done
 
     def stats(self) -> Stats:
         """Return a look at the queue; zeros for a client that is disabled, or if the disk cannot be read."""

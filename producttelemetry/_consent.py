@@ -38,6 +38,11 @@ class Consent(NamedTuple):
     problem: str | None = None
     passing: bool = False
 
+    @property
+    def sends(self) -> bool:
+        """Events may be stored and sent."""
+        return self.enabled and not self.log_only
+
 
 def resolve(  # noqa: PLR0911  # one return for each source
     disabled: bool, environment: Environment, config_files: Iterable[ConfigFile]

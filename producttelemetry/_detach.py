@@ -67,15 +67,6 @@ def possible() -> bool:
     return interpreter and not frozen and os.getpid() != 1 and not _config.in_ci()
 
 
-def is_sending(spool: str) -> bool:
-    """Whether somebody holds `sender.lock`."""
-    lock = files.Lock(os.path.join(spool, SENDER_LOCK))
-    try:
-        return not lock.acquire(0.0)
-    finally:
-        lock.close()
-
-
 def start(task: Task, own: Sender) -> bool:
     """Have the queue sent after this process has ended; False if this process has to send it itself.
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
@@ -19,7 +18,6 @@ from ._event import uuid4
 if TYPE_CHECKING:
     from ._config import Paths
 
-_UUID: Final = re.compile(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 #: Longest wait for another process that creates the id, in seconds; after that we go on without it.
 _WAIT: Final = 0.1
 
@@ -79,7 +77,7 @@ def read_client_id(project: Paths) -> str | None:
         content = files.read(project.client_id, limit=64).strip().lower()
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return content.decode() if _UUID.fullmatch(content) else None
+    return content.decode() if notes.CLIENT_ID.fullmatch(content) else None
 
 
 def client_id(project: Paths, mine: str | None = None) -> str:
@@ -108,8 +106,8 @@ def client_id(project: Paths, mine: str | None = None) -> str:
     known = read_client_id(project)
     if known is not None:
         return known
-    with closing(_lock(project)) as lock:
-        lock.acquire(_WAIT)
+    with closing(lock(project)) as held:
+        held.acquire(_WAIT)
         known = read_client_id(project)
         if known is None:  # there is none, or what is there is no UUID
             known = mine
@@ -119,7 +117,7 @@ def client_id(project: Paths, mine: str | None = None) -> str:
 
 def is_client_id(text: str) -> bool:
     """Whether a text has the form of a client id."""
-    return _UUID.fullmatch(text.encode("utf-8", "replace")) is not None
+    return notes.CLIENT_ID.fullmatch(text.encode("utf-8", "replace")) is not None
 
 
 def forget_client_id(project: Paths, erased: str) -> None:
@@ -130,8 +128,8 @@ def forget_client_id(project: Paths, erased: str) -> None:
     """
     if not os.path.isdir(project.config_dir):
         return
-    with closing(_lock(project)) as lock:
-        lock.acquire(_WAIT)
+    with closing(lock(project)) as held:
+        held.acquire(_WAIT)
         if read_client_id(project) == erased:
             files.unlink(project.client_id)
 
@@ -149,5 +147,6 @@ def make_directory(project: Paths) -> None:
         files.make_directory(project.config_dir)
 
 
-def _lock(project: Paths) -> files.Lock:
+def lock(project: Paths) -> files.Lock:
+    """Return the lock of what has no other in the project's directory: the client id, `config.json`."""
     return files.Lock(os.path.join(project.config_dir, "client_id.lock"))

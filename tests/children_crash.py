@@ -10,8 +10,6 @@ import importlib
 import json
 import os
 import shutil
-import sys
-import traceback
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -144,14 +142,14 @@ def enumerate_points(settings: dict[str, Any]) -> None:
     prepared = place / "prepared"
     prepared.mkdir()
     run = _Run(scenario, settings["url"], place)
-    assert 0 == run.fork(prepared, partial(run.act, prepared, scenario.prepare, None))
+    assert 0 == harness.fork(prepared / "home", partial(run.act, prepared, scenario.prepare, None))
     for torn in {False, scenario.torn}:
         at = 0
         while True:
             home = place / f"{at}{'-torn' if torn else ''}"
             shutil.copytree(prepared, home)
-            status = run.fork(home, partial(run.act, home, scenario.act, (at, torn)))
-            run.fork(home, partial(run.look, home, (at, torn), status))
+            status = harness.fork(home / "home", partial(run.act, home, scenario.act, (at, torn)))
+            harness.fork(home / "home", partial(run.look, home, (at, torn), status))
             shutil.rmtree(home / "home")
             if os.WIFEXITED(status):
                 break
@@ -162,20 +160,6 @@ class _Run(NamedTuple):
     scenario: Scenario
     url: str
     place: Path
-
-    def fork(self, home: Path, action: Callable[[], None]) -> int:
-        """Run something in a child whose home is here; return its status."""
-        sys.stdout.flush()
-        child = os.fork()
-        if child == 0:
-            try:
-                os.environ["HOME"] = str(home / "home")
-                action()
-            except BaseException:  # noqa: BLE001  # whatever it is, the test has to hear of it
-                traceback.print_exc()
-                os._exit(1)
-            os._exit(0)
-        return os.waitpid(child, 0)[1]
 
     def make(self, **changes: Any) -> Telemetry:
         """Make a client."""

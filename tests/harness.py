@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,6 +110,15 @@ def assert_sound(directory: Path, cap: int | None = None, problems: Iterable[str
     assert [] == [part for part in expected if not any(part in line for line in found)]
 
 
+def tree(place: Path, *, locks: bool = True) -> dict[str, bytes]:
+    """Return every file below a place, but for the token in lock files; without those files, if they may come."""
+    return {
+        str(path): b"" if path.name.endswith("lock") else path.read_bytes()
+        for path in sorted(place.rglob("*"))
+        if path.is_file() and (locks or not path.name.endswith("lock"))
+    }
+
+
 def wait_until(condition: Callable[[], object], seconds: float = 30.0) -> None:
     """Wait for something that another process does; fail if it does not come."""
     deadline = time.monotonic() + seconds
@@ -130,6 +140,21 @@ def run(
     command = [sys.executable, "-m", module, program, settings]
     options = {"timeout": 60, **options}
     return subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=False, **options)
+
+
+def fork(home: Path, action: Callable[[], None]) -> int:
+    """Run something in a forked child that has a home of its own and ends without handlers; return its wait status."""
+    sys.stdout.flush()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.environ["HOME"] = str(home)
+            action()
+        except BaseException:  # noqa: BLE001  # whatever it is, the test has to hear of it
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    return os.waitpid(child, 0)[1]
 
 
 def main(*programs: Callable[[dict[str, Any]], None]) -> None:

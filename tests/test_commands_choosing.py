@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from producttelemetry import _config
-from producttelemetry._detach import Task, is_sending
+from producttelemetry._detach import Task
 from producttelemetry._detached import sender
+from producttelemetry._queues import is_sending
 from producttelemetry.collector.faults import Fault
 from tests import harness
 from tests.commands_support import config_dir, json_of, queue, run

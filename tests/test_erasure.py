@@ -14,9 +14,9 @@ import pytest
 
 from producttelemetry import _notes as notes
 from producttelemetry._config import paths
-from producttelemetry._detach import is_sending
 from producttelemetry._erasure import ASK_AGAIN
 from producttelemetry._notes import ASKING, Request
+from producttelemetry._queues import is_sending
 from producttelemetry.collector import Fault, RunningCollector
 from tests import harness
 
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from producttelemetry import Telemetry
 
     Make = Callable[..., Telemetry]
-
-CONFIG = ".config/producttelemetry/default"
 
 
 @pytest.fixture
@@ -149,7 +147,7 @@ def test_an_opted_out_client_can_be_erased(
     before.flush()
     before.track("test.event")
     if how == "config.json":
-        (home / CONFIG / "config.json").write_text('{"telemetry": false}')
+        (home / harness.CONFIG / "config.json").write_text('{"telemetry": false}')
     elif how == "DO_NOT_TRACK":
         monkeypatch.setenv("DO_NOT_TRACK", "1")
     client = quiet(collector.url, disabled=how == "disabled")
@@ -157,7 +155,7 @@ def test_an_opted_out_client_can_be_erased(
     assert client.request_deletion()
     assert (0, 1) == (collector.store.counts().stored, collector.store.counts().deletions)
     assert [] == harness.events(harness.spool(before))
-    assert not (home / CONFIG / "client_id").exists()
+    assert not (home / harness.CONFIG / "client_id").exists()
 
 
 def test_two_processes_erase_at_once(quiet: Make, collector: RunningCollector) -> None:
@@ -275,20 +273,38 @@ def test_false_changes_nothing(answer: Fault, quiet: Make, collector: RunningCol
     """In time, whatever the server does: the same files as before, the same id, and trying again works."""
     client = quiet(collector.url, flush_timeout=1.0)
     client.track("test.event")
-
-    def files() -> dict[str, bytes]:
-        found = {str(path): path.read_bytes() for path in home.rglob("*") if path.is_file()}
-        return {name: content for name, content in found.items() if not name.endswith("lock")}
-
-    before = files()
+    before = harness.tree(home, locks=False)
     collector.faults.set(answer)
     started = time.monotonic()
     assert not client.request_deletion()
     assert time.monotonic() - started < 2.5
-    assert before == files()
+    assert before == harness.tree(home, locks=False)
     collector.faults.clear()
     assert client.request_deletion()
-    assert before != files()
+    assert before != harness.tree(home, locks=False)
+
+
+def test_a_request_that_cannot_be_made_is_taken_back_before_others_see_it(
+    quiet: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`httpx` cannot be imported: while the note is there the lock is held, or others took its process for dead."""
+    client = quiet()
+    client.track("test.event")
+    write_requests, free = notes.write_requests, list[bool]()
+
+    def writing(*given: Any) -> None:
+        with closing(notes.lock(paths("default"))) as lock:
+            free.append(lock.acquire(0.0))
+        write_requests(*given)
+
+    def connect() -> None:
+        raise ImportError("no httpx")
+
+    monkeypatch.setattr(notes, "write_requests", writing)
+    monkeypatch.setattr(client, "_connect", connect)
+    assert not client.request_deletion()
+    assert [False, False] == free
+    assert [] == notes.requests(paths("default"))
 
 
 def test_an_answer_that_comes_too_late_changes_nothing(quiet: Make, collector: RunningCollector) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from producttelemetry import _erasure, _identity
+from producttelemetry import _identity, _queues
 from producttelemetry import _notes as notes
 from producttelemetry._spool import Directory
 from producttelemetry.collector import Fault
@@ -112,7 +112,7 @@ def test_what_must_not_be_sent_any_more_is_withdrawn(
         if not ended and choice == "opted out":
             Path(project.config_files[0]).write_text('{"telemetry": false}')
         elif not ended and choice == "deleted":
-            _erasure.purge(project)
+            _queues.purge(project)
         elif not ended:
             notes.note_erased(project, [_identity.client_id(project)])
         ended.append(choice)

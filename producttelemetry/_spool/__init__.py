@@ -81,13 +81,14 @@ takes back makes an event be sent again, or brings an evicted one back, beyond t
 from __future__ import annotations
 
 from ._check import check
-from ._directory import RETRY, SENDER_LOCK, Directory, Survey
+from ._directory import DESTINATION, RETRY, SENDER_LOCK, Directory, Survey
 from ._ledger import REASONS, Counts, Settled
 from ._reader import Claim, Reader
 from ._segment import Overflow
 from ._writer import VolatileClaim, Writer
 
 __all__ = [
+    "DESTINATION",
     "REASONS",
     "RETRY",
     "SENDER_LOCK",
