@@ -67,9 +67,10 @@ def resolve(  # noqa: PLR0911  # one return for each source
     for file in config_files:
         choice = _choice(file)
         if choice is None:
-            problem = (
-                f'{file.path} cannot be understood; it should hold {{"telemetry": true}} or {{"telemetry": false}}'
-            )
+            problem = f"{file.path} cannot be read"
+            if file.content is not None:
+                right = '{"telemetry": true} or {"telemetry": false}'
+                problem = f"{file.path} cannot be understood; it should hold {right}"
             return Consent(enabled=False, source="config.json", problem=problem, passing=file.passing)
         if not choice:
             return Consent(enabled=False, source="config.json")

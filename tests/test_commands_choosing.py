@@ -50,7 +50,7 @@ def test_off_deletes_every_queue_and_on_does_not_bring_it_back(
     assert 0o600 == path.stat().st_mode & 0o777
     assert [[], []] == [harness.segments(directory) for directory in directories]
     assert [3, 2] == [json.loads((each / "ledger.json").read_text())["dropped"]["purged"] for each in directories]
-    assert "0 events deleted" in run("off").stdout
+    assert "Nothing was waiting" in run("off").stdout
     assert {"enabled": True, "source": None} == json_of("on")["consent"]
     assert {"theme": "d\u00e4rk", "telemetry": True} == json.loads(path.read_text())
     assert 0 == run("flush", OPS_WRITE_KEY="key", OPS_API_URL=collector.url).returncode
@@ -195,9 +195,10 @@ def test_off_does_not_wait_for_a_sender_that_lingers(telemetry: Callable[..., Te
 
 def test_two_choices_at_once_leave_one_whole_file(home: Path) -> None:
     """Commands that write at the same moment do not write into each other's file."""
-    code = "import sys; from producttelemetry.cli import main; sys.exit(any([main([sys.argv[1]]) for _ in range(40)]))"
+    code = "import sys; from producttelemetry.cli import main; sys.exit(max(main([sys.argv[1]]) for _ in range(40)))"
     programs = [
         subprocess.Popen([sys.executable, "-c", code, command], stdout=subprocess.DEVNULL) for command in ("on", "off")
     ]
-    assert [0, 0] == [program.wait() for program in programs]
+    assert 1 >= programs[0].wait(), "somebody may have turned it off again, and then `on` has not succeeded"
+    assert 0 == programs[1].wait()
     assert json.loads(choice(home).read_text()) in ({"telemetry": True}, {"telemetry": False})

@@ -151,7 +151,7 @@ def test_looking_changes_nothing(telemetry: Callable[..., Telemetry], home: Path
     assert "3 problems" in said.stdout
     assert all(
         part in " ".join(said.stdout.split())
-        for part in ("strange: not a name", "1 lines are not valid", "the others are sent")
+        for part in ("strange: not a name", "1 line is not valid", "the others are sent")
     )
     assert "report this" not in said.stdout
     for command in ("status", "show", "check"):

@@ -42,7 +42,11 @@ class _Written(NamedTuple):
 def off(context: Context) -> int:
     """Turn telemetry off for good and delete what is queued."""
     project = context.project()
-    written = [_write(project, project.config_files[0], choice=False)]
+    try:
+        written = [_write(project, project.config_files[0], choice=False)]
+    except OSError as error:
+        hint = "the choice is not stored. DO_NOT_TRACK=1 in the environment turns telemetry off, too"
+        raise TelemetryError(f"{screen.describe(error)}; {hint}") from error
     try:
         deleted = purge(project)
     except OSError as error:
@@ -55,7 +59,7 @@ def off(context: Context) -> int:
         screen.say_json({**choice, "consent": _facts.told(consent)})
         return DONE
     screen.tell(f"Telemetry is off for {context.project_slug!r}.", "good")
-    screen.say(f"{screen.counted(deleted)} deleted that waited to be sent.")
+    screen.say(f"{screen.counted(deleted, 'waiting event')} deleted." if deleted else "Nothing was waiting to be sent.")
     _tell_of_files(written)
     if sending:
         screen.say("A request that was already on its way may still end.")
@@ -83,6 +87,7 @@ def on(context: Context) -> int:
 def _tell_of_consent(context: Context, consent: Consent) -> None:
     if consent.sends:
         screen.tell(f"Telemetry is on for {context.project_slug!r}.", "good")
+        screen.tell("A program that runs now, and has stopped reporting, begins again when it is started again.")
         return
     screen.say(f"The choice for {context.project_slug!r} is stored: on.")
     if consent.log_only:

@@ -61,7 +61,8 @@ def guarded(prog: str, command: Callable[[], int]) -> int:
     try:
         status = _status(command)
         if sys.stdout is not None:
-            sys.stdout.flush()
+            with screen.naming_output():
+                sys.stdout.flush()
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:

@@ -57,7 +57,7 @@ def flush(context: Context) -> int:
     with closing(Directory(path)) as directory:
         try:
             before = directory.survey()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return _tell_of_nothing(context, project, base)
         ended = _drain(context, Task(key, base, *project, path), directory, before.pending)
         after = directory.survey()
@@ -78,7 +78,8 @@ def _reason(ended: Drained, directory: Directory) -> str | None:
     state = stored_state(directory)
     said = (state and state.last_error) or "no reason is known"
     if ended == "failed":
-        return f"the server could not be reached or does not take the events: {said}"
+        hint = "; check the write key and the URL" if said.startswith("4") else ""
+        return f"the server could not be reached or does not take the events: {said}{hint}"
     if ended == "waiting":
         until = datetime.fromtimestamp(state.not_before if state else time.time(), UTC)
         return f"the server asked to be tried again {screen.relative(until, datetime.now(UTC))}: {said}"

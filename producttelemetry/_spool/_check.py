@@ -86,4 +86,5 @@ def _content(segment: Segment, data: bytes) -> Iterator[str]:
         yield f"{segment}: the last line is torn (invariant 2)"
     damaged = sum(parse_line(line) is None for line in lines)
     if damaged:
-        yield f"{segment}: {damaged} lines are not valid (invariant 8)"
+        lines_are = "1 line is" if damaged == 1 else f"{damaged} lines are"
+        yield f"{segment}: {lines_are} not valid (invariant 8)"
