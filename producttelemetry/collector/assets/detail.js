@@ -24,7 +24,6 @@ export function startDetail({ filterBy }) {
 
   function show(kind, row) {
     const event = row.event;
-    const isObject = typeof event === "object" && event !== null;
     const facts = [fact("Received", `${formatTime(row.received_at)} (${row.received_at})`)];
     if (kind === "rejected") {
       facts.push(fact("Reason", row.message));
@@ -39,7 +38,7 @@ export function startDetail({ filterBy }) {
       setText(find("detail-title"), event.event_name);
     }
     find("detail-facts").replaceChildren(...facts);
-    setText(find("detail-json"), JSON.stringify(isObject ? event : event, null, 2));
+    setText(find("detail-json"), JSON.stringify(event, null, 2));
   }
 
   async function open(kind, rowid) {

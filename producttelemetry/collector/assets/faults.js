@@ -6,34 +6,34 @@ import { find, formatTime, make, plural, setText } from "./dom.js";
 
 const whole = (input) => Number.parseInt(input.value, 10) || 0;
 
-// `fields` makes the fault of the input's value, `value` gets that value back.
+// `fields` makes the fault of the input's value, `value` gets that value back; `before` and `after` stand around the input.
 const KINDS = [
-  { id: "offline", label: "Offline", hint: "connections are closed unanswered", fields: () => ({ drop: "before" }) },
-  { id: "unavailable", label: "503", hint: "service unavailable", fields: () => ({ status: 503 }) },
+  { id: "offline", label: "Offline", before: "connections are closed", fields: () => ({ drop: "before" }) },
+  { id: "unavailable", label: "503", before: "service unavailable", fields: () => ({ status: 503 }) },
   {
-    id: "busy", label: "429", hint: "too many requests", fields: (input) => ({ status: 429, retry_after: whole(input) }),
-    value: (fault) => fault.retry_after,
-    input: { type: "number", min: 0, max: 86400, value: 30, label: "Retry-After, seconds", unit: "Retry-After, s" },
+    id: "busy", label: "429", before: "Retry-After", after: "s",
+    fields: (input) => ({ status: 429, retry_after: whole(input) }), value: (fault) => fault.retry_after,
+    input: { type: "number", min: 0, max: 86400, value: 30, "aria-label": "Retry-After in seconds" },
   },
   {
-    id: "large", label: "413", hint: "batch too large", fields: (input) => ({ max_events: whole(input) }),
-    value: (fault) => fault.max_events,
-    input: { type: "number", min: 0, max: 500, value: 1, label: "Largest batch taken, events", unit: "events at most" },
+    id: "large", label: "413", before: "for over", after: "events",
+    fields: (input) => ({ max_events: whole(input) }), value: (fault) => fault.max_events,
+    input: { type: "number", min: 0, max: 500, value: 1, "aria-label": "Largest batch that is taken, in events" },
   },
   {
-    id: "poison", label: "Poison", hint: "422 for a batch with this event", fields: (input) => ({ poison: input.value }),
+    id: "poison", label: "Poison", before: "422 for", fields: (input) => ({ poison: input.value }),
     value: (fault) => fault.poison,
-    input: { type: "text", value: "bad.event", label: "Name of the poisonous event", unit: "name" },
+    input: { type: "text", value: "bad.event", "aria-label": "Name of the event that spoils its batch", spellcheck: "false" },
   },
-  { id: "portal", label: "Portal", hint: "a captive portal’s page, with 200", fields: () => ({ portal: true }) },
+  { id: "portal", label: "Portal", before: "a login page, with 200", fields: () => ({ portal: true }) },
 ];
 const LATENCY = {
-  id: "latency", label: "Latency", hint: "answers come late", fields: (input) => ({ latency_seconds: Number(input.value) || 0 }),
-  value: (fault) => fault.latency_seconds,
-  input: { type: "number", min: 0, max: 3600, step: "any", value: 2, label: "Latency, seconds", unit: "seconds" },
+  id: "latency", label: "Latency", before: "answers take", after: "s",
+  fields: (input) => ({ latency_seconds: Number(input.value) || 0 }), value: (fault) => fault.latency_seconds,
+  input: { type: "number", min: 0, max: 3600, step: "any", value: 2, "aria-label": "Latency in seconds" },
 };
 
-/** Start it; `show(fault, lastRequest)` takes what the server says and returns the fault in words, or "". */
+/** Start it; `show(fault, lastRequest)` takes what the server says and returns the fault in few words, or "". */
 export function startFaults() {
   const remaining = find("fault-remaining");
   const switches = [...KINDS, LATENCY].map((kind) => makeSwitch(kind, put));
@@ -70,11 +70,11 @@ export function startFaults() {
     inForce = recognise(set);
     for (const each of switches) each.show(inForce.has(each.id), set);
     const words = describe(set, inForce, fault?.remaining ?? null);
-    setText(find("fault-status"), words ? `In force: ${words}.` : "Nothing in force: the server answers truly.");
+    setText(find("fault-status"), words ? `In force: ${words}.` : "None in force.");
     find("fault-status").classList.toggle("failing", words !== "");
     find("fault-clear").hidden = words === "";
     setText(find("last-request"), lastRequest ? describeRequest(lastRequest) : "");
-    return words;
+    return words && brief(inForce);
   }
 
   return { show };
@@ -82,10 +82,9 @@ export function startFaults() {
 
 function makeSwitch(kind, put) {
   const button = make("button", { type: "button", role: "switch", "aria-checked": "false", id: `fault-${kind.id}`, "aria-describedby": `hint-${kind.id}` }, kind.label);
-  const hint = make("span", { class: "hint", id: `hint-${kind.id}` }, kind.hint);
-  const { unit, label, ...attributes } = kind.input ?? {};
-  const input = kind.input && make("input", { ...attributes, "aria-label": label, id: `value-${kind.id}` });
-  const line = make("li", {}, button, hint, ...(input ? [make("span", { class: "value" }, input, make("span", { "aria-hidden": "true" }, unit))] : []));
+  const input = kind.input && make("input", { ...kind.input, id: `value-${kind.id}` });
+  const hint = make("span", { class: "hint", id: `hint-${kind.id}` }, kind.before, ...(input ? [input] : []), kind.after ?? "");
+  const line = make("li", {}, button, hint);
   const isOn = () => button.getAttribute("aria-checked") === "true";
 
   button.addEventListener("click", () => put(kind.id, !isOn()));
@@ -125,11 +124,17 @@ function describe(fault, inForce, remaining) {
   const { latency_seconds: latency, ...rest } = fault;
   const kind = KINDS.find((each) => inForce.has(each.id));
   const words = [];
-  if (kind) words.push(kind.value ? `${kind.label} (${kind.input.unit}: ${kind.value(fault)})` : kind.label);
+  if (kind) words.push([kind.label, kind.value && kind.before, kind.value?.(fault), kind.after].filter((word) => word !== undefined).join(" "));
   else if (Object.keys(rest).length) words.push(`set over REST: ${JSON.stringify(rest)}`);
   if (latency) words.push(`latency ${latency} s`);
   if (remaining !== null) words.push(`for ${plural(remaining, "more request")}`);
   return words.join(", ");
+}
+
+/** For a line that has little room. */
+function brief(inForce) {
+  const labels = [...KINDS, LATENCY].filter((kind) => inForce.has(kind.id)).map((kind) => kind.label.toLowerCase());
+  return labels.join(", ") || "set over REST";
 }
 
 function describeRequest({ method, path, status, events, at }) {

@@ -30,7 +30,6 @@ export function startList(open) {
   let query = 0; // the number of the latest question; answers to others are late
   let asking = false;
   let again = false;
-  let loaded = false;
 
   const filter = () =>
     kind === "events" ? { name: names.value, type: types.value, client_id: clients.value.trim() } : {};
@@ -52,7 +51,6 @@ export function startList(open) {
       const found = await get(`/${kind}`, { ...filter(), brief: 1, order: "newest", limit: PAGE + 1, before });
       if (mine !== query) return;
       more = found[kind].length > PAGE;
-      loaded = true;
       show(found[kind].slice(0, PAGE));
       describe(announce);
     } catch (error) {
@@ -111,7 +109,9 @@ export function startList(open) {
   }
 
   function makeRow(row, isNews) {
-    const time = make("td", { class: "time" }, make("time", { datetime: row.received_at, title: row.received_at }, formatTime(row.received_at)));
+    const [clock, part] = formatTime(row.received_at).split(".");
+    const fraction = part ? [make("span", { class: "part" }, `.${part}`)] : [];
+    const time = make("td", { class: "time" }, make("time", { datetime: row.received_at, title: row.received_at }, clock, ...fraction));
     const button = (text) => make("td", { class: "what" }, make("button", { type: "button", tabindex: "-1", "aria-haspopup": "dialog", title: text }, text));
     const cells = kind === "events"
       ? [button(row.name), make("td", { class: `type ${row.type}` }, make("span", {}, row.type)), make("td", { class: "client", title: row.client_id }, row.client_id.slice(0, 8))]
@@ -119,31 +119,21 @@ export function startList(open) {
     return make("tr", { "data-rowid": row.rowid, class: isNews ? "new" : null }, time, ...cells);
   }
 
-  /** Say what is shown; aloud only when the reader asked for it. */
+  /** Say what is shown; what the stream changes is not worth a word each time. */
   function describe(announce) {
     table.hidden = rows.length === 0;
-    find("empty").hidden = rows.length > 0 || !loaded;
-    if (!rows.length) showEmpty();
-    if (announce) setText(find("list-status"), summary());
+    find("empty").hidden = rows.length > 0 || kind !== "events" || isFiltered();
+    if (announce || !rows.length) setText(find("list-status"), summary());
     else if (mode === "live") setText(find("list-status"), "");
     showControls();
   }
 
   function summary() {
+    if (!rows.length && kind === "rejected") return "Nothing was rejected. Events that are not valid appear here, with the reason.";
+    if (!rows.length) return isFiltered() ? "No stored event matches. Names and clients are compared whole." : "No events yet.";
     const noun = kind === "rejected" ? "rejected event" : isFiltered() ? "matching event" : "event";
-    if (!rows.length) return `No ${noun}s.`;
-    const which = mode === "older" ? "Older events: " : more ? "The newest " : "";
-    return `${which}${plural(rows.length, noun)}${more && mode !== "older" ? ", there are more" : ""}.`;
-  }
-
-  function showEmpty() {
-    const setting = `OPS_API_URL=${location.origin}`;
-    const content = kind === "rejected"
-      ? [make("p", {}, "Nothing was rejected. Events that are not valid appear here, with the reason.")]
-      : isFiltered()
-        ? [make("p", {}, "No stored event matches. Names and clients are compared whole.")]
-        : [make("p", {}, "No events yet. Start your program with"), make("pre", {}, `OPS_WRITE_KEY=any ${setting} python your_program.py`), make("p", {}, "and they appear here as they arrive.")];
-    find("empty").replaceChildren(...content);
+    if (mode === "older") return `Older events: ${plural(rows.length, noun)}.`;
+    return more ? `The newest ${plural(rows.length, noun)}.` : `${plural(rows.length, noun)}.`;
   }
 
   function showControls() {
@@ -254,6 +244,7 @@ export function startList(open) {
     find("list").focus();
   });
 
+  find("setting").textContent = `OPS_WRITE_KEY=any OPS_API_URL=${location.origin} python your_program.py`;
   showHead();
   return { add, filterBy, reload };
 }
