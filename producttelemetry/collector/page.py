@@ -31,7 +31,7 @@ _TYPES: Final = {".html": "text/html", ".css": "text/css", ".js": "text/javascri
 
 def routes() -> list[Route]:
     """Return the routing table: `/` and `/assets/…`."""
-    folder = resources.files(__package__) / "assets"
+    folder = resources.files(__name__.rpartition(".")[0]) / "assets"
     files = {entry.name: entry.read_bytes() for entry in folder.iterdir() if _suffix(entry.name) in _TYPES}
     table = [_route(f"/assets/{name}", name, content) for name, content in files.items() if name != "index.html"]
     return [_route("/", "index.html", files["index.html"]), *table]

@@ -76,20 +76,18 @@ class Stream:
     async def _messages(self, last_id: str) -> AsyncGenerator[str]:
         yield f"retry: {_RETRY}\n\n"
         told: dict[str, Any] = {}
-        cursor: Cursor | None = None
         quiet = 0
         try:
+            cursor = await run_in_threadpool(self._start, last_id)
             while True:
-                cursor = cursor or await run_in_threadpool(self._start, last_id)
                 state, news = await run_in_threadpool(self._look, cursor)
-                cursor = news.cursor
                 messages = _messages(told, state, news)
-                told = state
+                told, cursor = state, news.cursor
                 quiet = 0 if messages else quiet + 1
-                if quiet and quiet % _QUIET == 0:
-                    messages = ": nothing new\n\n"
                 if messages:
                     yield messages
+                elif quiet % _QUIET == 0:
+                    yield ": nothing new\n\n"
                 await asyncio.sleep(INTERVAL)
         except sqlite3.Error:
             # The head has left, so there is no status to put it in. The browser comes back and tries again.
