@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 import time
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from starlette.routing import Route
 
-from producttelemetry.collector import Counts, Journal, RunningCollector
+from producttelemetry import collector as collector_package
+from producttelemetry.collector import Counts, Journal, RunningCollector, Store, create_app
 from tests import collector_support
 from tests.collector_support import CLIENT, EPOCH, ingest, make_event
 
@@ -177,6 +180,21 @@ def test_reset_forgets_everything(collector: RunningCollector, client: httpx.Cli
     assert ([], []) == (collector.store.events(), collector.store.rejected())
     assert 0 == collector.journal.total
     assert collector.faults.current is None
+
+
+# -- documentation -----------------------------------------------------------------------------------------------------
+
+
+def test_every_route_is_documented() -> None:
+    """The table in the package's docstring and the one in the README have every route for tests."""
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    with Store() as store:
+        paths = {route.path for route in create_app(store).routes if isinstance(route, Route)}
+
+    for path in sorted(path for path in paths if not path.startswith(("/api/", "/assets/"))):
+        documented = path.replace(":int", "") + ("`" if path == "/" else "")
+        assert documented in (collector_package.__doc__ or "")
+        assert documented in readme
 
 
 # -- health ------------------------------------------------------------------------------------------------------------
