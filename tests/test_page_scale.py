@@ -96,6 +96,17 @@ def test_the_page_does_not_grow(collector: RunningCollector, open_page: Open) ->
     assert list(range(numbers[0], numbers[0] - PAGE, -1)) == numbers
 
 
+def test_a_flood_hides_nothing_from_a_filter(collector: RunningCollector, open_page: Open) -> None:
+    """An event that the filter is for is shown, also when so many others came after it that the stream left it out."""
+    page = open_page()
+    page.fill("#filter-name", "sought")
+    page.press("#filter-name", "Enter")
+    expect(page.locator("#list-status")).to_contain_text("No stored event matches")
+    collector.store.add_events([make_event(event_name="sought"), *[make_event() for _ in range(3 * PAGE)]])
+
+    expect(names(page)).to_have_text(["sought"])
+
+
 def test_the_page_comes_back_with_its_server(open_page: Open) -> None:
     """An open page does not keep the server from ending, says that it is away, and shows what the next one has."""
     with RunningCollector() as first:

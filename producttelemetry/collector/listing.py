@@ -10,6 +10,7 @@ of test runs and benchmarks. Building them takes 0.2 s for 100,000 events.
 
 import sqlite3
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 from .records import Brief, BriefRejected, Cursor, NameCounts, News, Query, Timeline
@@ -68,14 +69,10 @@ def timeline(database: sqlite3.Connection, now: float, seconds: int, bars: int) 
     start = (int(now // seconds) + 1 - bars) * seconds
 
     def heights(table: str) -> list[int]:
-        found = dict(
-            database.execute(
-                f"""SELECT CAST((received_at - ?1) / ?2 AS INTEGER) AS bar, count(*) FROM {table}
-                WHERE received_at >= ?1 AND received_at < ?1 + ?2 * ?3 GROUP BY bar""",  # noqa: S608  # two names of ours
-                (start, seconds, bars),
-            )
-        )
-        return [found.get(bar, 0) for bar in range(bars)]
+        # A count between two keys of an index is several times as fast as computing each row's bar and grouping by it.
+        statement = f"SELECT count(*) FROM {table} WHERE received_at >= ? AND received_at < ?"  # noqa: S608  # ours
+        edges = [start + bar * seconds for bar in range(bars + 1)]
+        return [database.execute(statement, edge).fetchone()[0] for edge in pairwise(edges)]
 
     return Timeline(start, seconds, heights("events"), heights("rejected"))
 

@@ -51,8 +51,8 @@ export function startDetail({ filterBy }) {
       setText(find("detail-json"), error.message);
     }
     setText(find("detail-copy"), "Copy");
+    // The title is what gets the focus: it comes first, and is there to be read.
     if (!dialog.open) dialog.showModal();
-    find("detail-title").focus();
   }
 
   find("detail-close").addEventListener("click", () => dialog.close());
