@@ -26,6 +26,7 @@ export const get = async (path, parameters) => JSON.parse(await getText(path, pa
 
 /** Change something; the body, if there is one, is sent as JSON. */
 export async function change(method, path, body) {
-  const json = body === undefined ? {} : { headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
+  const headers = { "Content-Type": "application/json" };
+  const json = body === undefined ? {} : { headers, body: JSON.stringify(body) };
   await request(path, { method, ...json });
 }

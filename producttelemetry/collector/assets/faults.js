@@ -6,7 +6,8 @@ import { find, formatTime, make, plural, setText } from "./dom.js";
 
 const whole = (input) => Number.parseInt(input.value, 10) || 0;
 
-// `fields` makes the fault of the input's value, `value` gets that value back; `before` and `after` stand around the input.
+// `fields` makes the fault of the input's value, `value` gets that value back; `before` and `after` stand around
+// the input.
 const KINDS = [
   { id: "offline", label: "Offline", before: "connections are closed", fields: () => ({ drop: "before" }) },
   { id: "unavailable", label: "503", before: "service unavailable", fields: () => ({ status: 503 }) },
@@ -23,7 +24,7 @@ const KINDS = [
   {
     id: "poison", label: "Poison", before: "422 for", fields: (input) => ({ poison: input.value }),
     value: (fault) => fault.poison,
-    input: { type: "text", value: "bad.event", "aria-label": "Name of the event that spoils its batch", spellcheck: "false" },
+    input: { type: "text", value: "bad.event", "aria-label": "Name of the event that spoils its batch" },
   },
   { id: "portal", label: "Portal", before: "a login page, with 200", fields: () => ({ portal: true }) },
 ];
@@ -47,7 +48,8 @@ export function startFaults() {
     if (isOn) on.add(turned);
     else on.delete(turned);
     const fields = switches.filter((each) => on.has(each.id)).map((each) => each.fields());
-    await send(fields.length ? Object.assign({}, ...fields, whole(remaining) > 0 ? { remaining: whole(remaining) } : {}) : null);
+    const limit = whole(remaining) > 0 ? { remaining: whole(remaining) } : {};
+    await send(fields.length ? Object.assign({}, ...fields, limit) : null);
   }
 
   async function send(fault) {
@@ -81,9 +83,12 @@ export function startFaults() {
 }
 
 function makeSwitch(kind, put) {
-  const button = make("button", { type: "button", role: "switch", "aria-checked": "false", id: `fault-${kind.id}`, "aria-describedby": `hint-${kind.id}` }, kind.label);
-  const input = kind.input && make("input", { ...kind.input, id: `value-${kind.id}` });
-  const hint = make("span", { class: "hint", id: `hint-${kind.id}` }, kind.before, ...(input ? [input] : []), kind.after ?? "");
+  const names = { button: `fault-${kind.id}`, hint: `hint-${kind.id}`, input: `value-${kind.id}` };
+  const role = { role: "switch", "aria-checked": "false", "aria-describedby": names.hint };
+  const button = make("button", { type: "button", id: names.button, ...role }, kind.label);
+  const input = kind.input && make("input", { ...kind.input, id: names.input });
+  const content = [kind.before, input, kind.after].filter((part) => part !== undefined);
+  const hint = make("span", { class: "hint", id: names.hint }, ...content);
   const line = make("li", {}, button, hint);
   const isOn = () => button.getAttribute("aria-checked") === "true";
 
@@ -102,8 +107,9 @@ function makeSwitch(kind, put) {
 
 /** The fields that do something. */
 function significant(fault) {
-  const entries = Object.entries(fault ?? {}).filter(([name, value]) => name !== "remaining" && value !== null && value !== false);
-  return Object.fromEntries(entries.filter(([name, value]) => name !== "latency_seconds" || value > 0));
+  const isSet = ([name, value]) => name !== "remaining" && value !== null && value !== false;
+  const isFelt = ([name, value]) => name !== "latency_seconds" || value > 0;
+  return Object.fromEntries(Object.entries(fault ?? {}).filter(isSet).filter(isFelt));
 }
 
 /** Which switches a fault stands for; none of the kinds, if it was made of other fields over REST. */
@@ -124,7 +130,8 @@ function describe(fault, inForce, remaining) {
   const { latency_seconds: latency, ...rest } = fault;
   const kind = KINDS.find((each) => inForce.has(each.id));
   const words = [];
-  if (kind) words.push([kind.label, kind.value && kind.before, kind.value?.(fault), kind.after].filter((word) => word !== undefined).join(" "));
+  const parts = [kind?.label, kind?.value && kind.before, kind?.value?.(fault), kind?.after];
+  if (kind) words.push(parts.filter((part) => part !== undefined).join(" "));
   else if (Object.keys(rest).length) words.push(`set over REST: ${JSON.stringify(rest)}`);
   if (latency) words.push(`latency ${latency} s`);
   if (remaining !== null) words.push(`for ${plural(remaining, "more request")}`);
@@ -139,5 +146,6 @@ function brief(inForce) {
 
 function describeRequest({ method, path, status, events, at }) {
   const batch = events === null ? "" : ` with ${plural(events, "event")}`;
-  return `Last request, ${formatTime(at * 1000, false)}: ${method} ${path}${batch}, ${status === null ? "not answered" : `answered ${status}`}.`;
+  const outcome = status === null ? "not answered" : `answered ${status}`;
+  return `Last request, ${formatTime(at * 1000, false)}: ${method} ${path}${batch}, ${outcome}.`;
 }

@@ -111,12 +111,19 @@ export function startList(open) {
   function makeRow(row, isNews) {
     const [clock, part] = formatTime(row.received_at).split(".");
     const fraction = part ? [make("span", { class: "part" }, `.${part}`)] : [];
-    const time = make("td", { class: "time" }, make("time", { datetime: row.received_at, title: row.received_at }, clock, ...fraction));
-    const button = (text) => make("td", { class: "what" }, make("button", { type: "button", tabindex: "-1", "aria-haspopup": "dialog", title: text }, text));
+    const time = make("time", { datetime: row.received_at, title: row.received_at }, clock, ...fraction);
+    const text = kind === "events" ? row.name : row.message;
+    const attributes = { type: "button", tabindex: "-1", "aria-haspopup": "dialog", title: text };
     const cells = kind === "events"
-      ? [button(row.name), make("td", { class: `type ${row.type}` }, make("span", {}, row.type)), make("td", { class: "client", title: row.client_id }, row.client_id.slice(0, 8))]
-      : [button(row.message), make("td", { class: "excerpt", title: row.excerpt }, row.excerpt)];
-    return make("tr", { "data-rowid": row.rowid, class: isNews ? "new" : null }, time, ...cells);
+      ? [
+        make("td", { class: `type ${row.type}` }, make("span", {}, row.type)),
+        make("td", { class: "client", title: row.client_id }, row.client_id.slice(0, 8)),
+      ]
+      : [make("td", { class: "excerpt", title: row.excerpt }, row.excerpt)];
+    return make(
+      "tr", { "data-rowid": row.rowid, class: isNews ? "new" : null },
+      make("td", { class: "time" }, time), make("td", { class: "what" }, make("button", attributes, text)), ...cells,
+    );
   }
 
   /** Say what is shown; what the stream changes is not worth a word each time. */
@@ -129,8 +136,10 @@ export function startList(open) {
   }
 
   function summary() {
-    if (!rows.length && kind === "rejected") return "Nothing was rejected. Events that are not valid appear here, with the reason.";
-    if (!rows.length) return isFiltered() ? "No stored event matches. Names and clients are compared whole." : "No events yet.";
+    if (!rows.length) {
+      if (kind === "rejected") return "Nothing was rejected. Events that are not valid appear here, with the reason.";
+      return isFiltered() ? "No stored event matches. Names and clients are compared whole." : "No events yet.";
+    }
     const noun = kind === "rejected" ? "rejected event" : isFiltered() ? "matching event" : "event";
     if (mode === "older") return `Older events: ${plural(rows.length, noun)}.`;
     return more ? `The newest ${plural(rows.length, noun)}.` : `${plural(rows.length, noun)}.`;
@@ -140,7 +149,8 @@ export function startList(open) {
     const paused = mode === "paused";
     find("pause").hidden = mode === "older";
     find("pause").setAttribute("aria-pressed", String(paused));
-    setText(find("pause"), paused ? (waiting ? `Resume (${plural(Math.min(waiting, 9999), "new event")})` : "Resume") : "Pause");
+    const missed = waiting ? ` (${plural(waiting, "new event")})` : "";
+    setText(find("pause"), paused ? `Resume${missed}` : "Pause");
     find("newest").hidden = mode !== "older";
     find("older").hidden = !more;
     find("filter").hidden = kind !== "events";

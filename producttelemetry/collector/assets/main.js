@@ -18,7 +18,6 @@ const faults = startFaults();
 
 let counts = {};
 let epoch = null;
-let connected = false;
 
 function showState(state) {
   counts = state.counts;
@@ -48,15 +47,10 @@ function connect() {
     if (isNew || rowsVanished) list.reload({ forget: rowsVanished });
     if (isNew || rowsVanished) overview.refresh();
     isNew = false;
-    connected = true;
   });
   source.addEventListener("news", (message) => {
     list.add(JSON.parse(message.data));
     overview.refresh();
-  });
-  source.addEventListener("open", () => {
-    // After a resumption the state comes only if it is another.
-    if (connected) showConnection("live", "Live");
   });
   source.addEventListener("error", () => {
     showConnection("lost", "Not connected, trying again…");
@@ -67,7 +61,9 @@ function connect() {
 function startReset() {
   const dialog = find("confirm");
   find("reset").addEventListener("click", () => {
-    setText(find("confirm-text"), `${plural(counts.stored ?? 0, "stored event")}, ${plural(counts.rejected ?? 0, "rejected one")}, the counters and the fault in force will be gone. What the SDK still holds will come.`);
+    const events = `${plural(counts.stored ?? 0, "stored event")}, ${plural(counts.rejected ?? 0, "rejected one")}`;
+    const text = `${events}, the counters and the fault in force will be gone. What the SDK still holds will come.`;
+    setText(find("confirm-text"), text);
     setText(find("confirm-error"), "");
     dialog.showModal();
   });

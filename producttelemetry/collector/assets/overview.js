@@ -89,7 +89,8 @@ function showTimeline({ start, seconds, accepted, rejected }) {
   const refused = rejected.reduce((sum, count) => sum + count, 0);
   const total = `${formatNumber(taken)} accepted, ${formatNumber(refused)} rejected`;
   const most = Math.max(...heights);
-  const peak = most ? `; most at ${formatTime(from + heights.indexOf(most) * seconds * 1000, false)}, ${plural(most, "event")} in ${plural(seconds, "second")}` : "";
+  const at = formatTime(from + heights.indexOf(most) * seconds * 1000, false);
+  const peak = most ? `; most at ${at}, ${plural(most, "event")} in ${plural(seconds, "second")}` : "";
   find("chart").setAttribute("aria-label", `Arrivals since ${formatTime(from, false)}: ${total}${peak}.`);
   setText(find("chart-top"), most ? formatNumber(most) : "");
   setText(find("chart-from"), formatTime(from, false));
