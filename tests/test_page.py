@@ -10,7 +10,7 @@ import pytest
 
 from producttelemetry.collector import Fault, RunningCollector
 from tests import collector_support
-from tests.collector_support import CLIENT, make_event
+from tests.collector_support import make_event
 from tests.harness import stored, wait_until
 
 # It is in the development group; without it there is nothing to drive the browser with.
@@ -201,16 +201,6 @@ def test_reset_asks_first(collector: RunningCollector, open_page: Open) -> None:
     assert [] == collector.store.events()
     collector.store.add_events([make_event(event_name="after")])
     expect(names(page)).to_have_text(["after"])
-
-
-def test_erased_events_leave_the_page(collector: RunningCollector, open_page: Open) -> None:
-    """What a client had erased is not shown any longer."""
-    page = open_page()
-    collector.store.add_events([make_event(), make_event(event_name="theirs", client_id=str(uuid.uuid4()))])
-    expect(rows(page)).to_have_count(2)
-    collector.store.erase(CLIENT)
-
-    expect(names(page)).to_have_text(["theirs"])
 
 
 def test_everything_is_in_reach_of_the_keyboard(collector: RunningCollector, open_page: Open) -> None:

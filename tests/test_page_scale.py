@@ -13,7 +13,7 @@ import pytest
 
 from producttelemetry.collector import RunningCollector
 from tests import collector_support
-from tests.collector_support import make_event
+from tests.collector_support import CLIENT, make_event
 
 # It is in the development group; without it there is nothing to drive the browser with.
 pytest.importorskip("playwright", reason="playwright is not installed")
@@ -105,6 +105,16 @@ def test_a_flood_hides_nothing_from_a_filter(collector: RunningCollector, open_p
     collector.store.add_events([make_event(event_name="sought"), *[make_event() for _ in range(3 * PAGE)]])
 
     expect(names(page)).to_have_text(["sought"])
+
+
+def test_erased_events_leave_the_page(collector: RunningCollector, open_page: Open) -> None:
+    """What a client had erased is not shown any longer."""
+    page = open_page()
+    collector.store.add_events([make_event(), make_event(event_name="theirs", client_id=str(uuid.uuid4()))])
+    expect(rows(page)).to_have_count(2)
+    collector.store.erase(CLIENT)
+
+    expect(names(page)).to_have_text(["theirs"])
 
 
 def test_the_page_comes_back_with_its_server(open_page: Open) -> None:
