@@ -64,6 +64,12 @@ class Journal:
         with self._lock:
             return self._total
 
+    @property
+    def last(self) -> dict[str, Any] | None:
+        """The entry of the latest request, or `None`."""
+        with self._lock:
+            return asdict(self._entries[-1]) if self._entries else None
+
     def to_json(self) -> list[dict[str, Any]]:
         """Return copies of the entries, oldest first."""
         with self._lock:
