@@ -102,6 +102,13 @@ def test_a_handler_may_shut_down(answers: bool, oracle: Oracle) -> None:
     assert verdict.stats.dropped["invalid"] > 0, "nothing was refused after shutdown()"
 
 
+@pytest.mark.parametrize("call", ["append", "seal", "purge", "lend", "close"])
+def test_a_handler_that_raises_leaves_the_other_threads_alone(call: str) -> None:
+    """Wherever it throws the main thread out of a call of ours, no other thread of the host waits for ever."""
+    ended = run("thrown_out", call=call, arguments={"flush_at": 10**6, "max_queue_size": 10**6})
+    assert (0, "", "true\n") == (ended.returncode, ended.stderr, ended.stdout)
+
+
 def test_a_finaliser_may_track_in_any_thread(oracle: Oracle) -> None:
     """The garbage collector comes in the middle of `track()` and of a flush; each event counts once, and is stored."""
     arguments = {"flush_at": 50, "max_queue_size": 100_000}

@@ -4,6 +4,8 @@ Guarantees to the client: when `append` has returned, the line is in the operati
 counted, or it waits in memory and `volatile` says so. `append` and `seal` may be called from any thread, from a signal
 handler or finaliser that interrupts them, and in a forked child after `after_fork`.
 
+How the mutex is held. Every frame notes in a list of its own whether it has it (`_take`) and looks there at its end.
+
 How re-entrance works. The mutex is an RLock, so a signal handler that interrupts its holder gets in; `_busy` tells it
 so, and it leaves its line in `_waiting` for the interrupted call to pick up. A call that gets in before `_busy` is set
 has the spool for itself: the interrupted one has not touched anything yet.
@@ -14,7 +16,7 @@ from __future__ import annotations
 import time
 from _thread import RLock
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from .._errors import LockTimeout, Purged, QueueFull
 from .._files import LONGEST_QUEUE
@@ -24,7 +26,9 @@ from ._segment import OpenSegment, Overflow
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+Result = TypeVar("Result")
 
 #: Seconds between attempts to use a disk that failed.
 DISK_RETRY: Final = 1.0
@@ -34,6 +38,8 @@ WRITE_BACK_TIME: Final = 0.005
 LAST_WAIT: Final = 3.0
 #: Events that one call writes back in any case, if there are so many.
 WRITE_BACK_LEAST: Final = 2
+#: As a time limit of `RLock.acquire`: none.
+_FOR_EVER: Final = -1
 
 
 class Writer:
@@ -116,10 +122,11 @@ class Writer:
 
     def close(self) -> None:
         """Give descriptors back, unless an `append` is under way; what is appended later opens them again."""
-        if self._mutex.acquire(timeout=LOCK_WAIT):
-            if not self._busy:
-                self._segment.close_lock()
-            self._mutex.release()
+        self._exclusively(self._close)
+
+    def _close(self) -> None:
+        if not self._busy:
+            self._segment.close_lock()
 
     # --- append -----------------------------------------------------------------------------------------------------
 
@@ -133,35 +140,43 @@ class Writer:
             QueueFull: there is no room for it; counted as `overflow`.
             Purged: the open segment was deleted; the line is not stored and may hold an erased client id.
         """
+        mutex = self._mutex
+        held: list[bool] = []
         try:
-            with self._mutex:
-                if self._busy:
-                    self._waiting.append(line)
-                    return
-                self._busy = True
-                try:
-                    self._store(line)
-                    self._store_waiting()
-                finally:
-                    # First and in place: an exception out of a signal handler may come with every call.
-                    self._busy = False
-                    self._segment.release_lock()
+            _take(mutex, held)
+            if self._busy:
+                self._waiting.append(line)
+                return
+            self._busy = True
+            try:
+                self._store(line)
+                self._store_waiting()
+            finally:
+                # First and in place: an exception out of a signal handler may come with every call.
+                self._busy = False
+                self._segment.release_lock()
         finally:
+            if held == [True]:
+                mutex.release()
             if self._waiting:
                 self._pick_up()
 
     def _pick_up(self) -> None:
         """Store what a re-entrant call left between our last look and `_busy = False`."""
         while self._waiting:
-            with self._mutex:
-                if self._busy:
-                    return
-                self._busy = True
-                try:
-                    self._store_waiting()
-                finally:
-                    self._busy = False
-                    self._segment.release_lock()
+            if not self._exclusively(self._pick_up_once, _FOR_EVER):
+                return
+
+    def _pick_up_once(self) -> bool:
+        if self._busy:
+            return False
+        self._busy = True
+        try:
+            self._store_waiting()
+        finally:
+            self._busy = False
+            self._segment.release_lock()
+        return True
 
     def _store_waiting(self) -> None:
         while self._waiting:
@@ -270,36 +285,35 @@ class Writer:
 
         If another thread is inside `append` and the disk blocks it, that thread will find out about the purge.
         """
-        if self._mutex.acquire(timeout=LOCK_WAIT):
-            try:
-                self._note_purge()
-                self._purged = False
-            finally:
-                self._mutex.release()
+        self._exclusively(self._purge)
         self._segment.doubt()
+
+    def _purge(self) -> None:
+        self._note_purge()
+        self._purged = False
 
     def claim_volatile(self) -> VolatileClaim | None:
         """Hand out what waits in memory while the disk does not work; None if there is nothing to hand out."""
         # A bounded wait: the thread inside `append` may be in a signal handler that waits for the flush that asks here.
-        if self.disk_works or not self._mutex.acquire(timeout=LOCK_WAIT):
+        return None if self.disk_works else self._exclusively(self._lend)
+
+    def _lend(self) -> VolatileClaim | None:
+        if self._busy or self.disk_works or not self._memory:
             return None
-        try:
-            if self._busy or self.disk_works or not self._memory:
-                return None
-            self._lent, self._memory = self._memory, deque()
-            return VolatileClaim(self, self._lent, self.purges)
-        finally:
-            self._mutex.release()
+        self._lent, self._memory = self._memory, deque()
+        return VolatileClaim(self, self._lent, self.purges)
 
     def give_back(self, claim: VolatileClaim) -> None:
         """Put events back into memory, before those that came meanwhile."""
-        with self._mutex:
-            self._lent = deque()
-            if claim.exists():
-                self._memory.extendleft(reversed(claim.lines))
-                self._make_room(self._cap)
-            else:
-                self.note("purged", len(claim.lines))
+        self._exclusively(lambda: self._give_back(claim), _FOR_EVER)
+
+    def _give_back(self, claim: VolatileClaim) -> None:
+        self._lent = deque()
+        if claim.exists():
+            self._memory.extendleft(reversed(claim.lines))
+            self._make_room(self._cap)
+        else:
+            self.note("purged", len(claim.lines))
 
     # --- seal -------------------------------------------------------------------------------------------------------
 
@@ -317,29 +331,53 @@ class Writer:
         Raises:
             OSError: the disk failed; nothing is lost by that.
         """
-        if not self._mutex.acquire(timeout=timeout):
+        return self._exclusively(lambda: self._seal(last=last), timeout) is True
+
+    def _seal(self, *, last: bool) -> bool:
+        if self._busy:
             return False
         try:
-            if self._busy:
-                return False
-            self._busy = True
-            try:
-                self._store_waiting()
-                if last:
-                    self._write_back_all()
-                else:
-                    self._write_back()
-                return self._segment.seal()
-            except Purged:
-                self._note_purge()
-                return True
-            finally:
-                self._busy = False
-                self._segment.release_lock()
+            return self._seal_alone(last=last)
         finally:
-            self._mutex.release()
             if self._waiting:  # a finaliser or signal handler of ours has tracked meanwhile
                 self._pick_up()
+
+    def _seal_alone(self, *, last: bool) -> bool:
+        self._busy = True
+        try:
+            self._store_waiting()
+            if last:
+                self._write_back_all()
+            else:
+                self._write_back()
+            return self._segment.seal()
+        except Purged:
+            self._note_purge()
+            return True
+        finally:
+            self._busy = False
+            self._segment.release_lock()
+
+    def _exclusively(self, action: Callable[[], Result], timeout: float = LOCK_WAIT) -> Result | None:
+        """Do something while no other thread is inside; None if one of them does not leave in so many seconds."""
+        mutex = self._mutex
+        held: list[bool] = []
+        try:
+            return action() if _take(mutex, held, timeout) else None
+        finally:
+            if held == [True]:
+                mutex.release()
+
+
+def _take(mutex: RLock, held: list[bool], timeout: float = _FOR_EVER) -> bool:
+    """Take a mutex and note whether we have it, both in one call of a C function.
+
+    An exception out of a signal handler comes after calls. After `acquire` alone, and with CPython 3.14 on the way into
+    a `with` block, it would come where nobody knows that the mutex has to be given back, and the other threads of the
+    host would wait for it for ever.
+    """
+    held.extend(map(mutex.acquire, (True,), (timeout,)))
+    return held[0]
 
 
 class VolatileClaim:
