@@ -180,24 +180,27 @@ class Writer:
 
     def _store_waiting(self) -> None:
         while self._waiting:
+            line = self._waiting[0]
             try:
-                self._store(self._waiting[0])
+                self._store(line)
             except QueueFull:  # counted; the call that brought it has returned long ago
                 pass
             except Purged:  # it is the next call that has to renew the client id
                 self._note_purge()
                 return
             # Only now: whatever interrupts us before makes the line be stored twice, with one event_id, and not never.
-            self._waiting.popleft()
+            _take_out(self._waiting, line)
 
     def _store(self, line: bytes) -> None:
         if self._purged:
+            self._note_purge()  # again, for what an exception out of a signal handler has left of it
             self._purged = False
             raise Purged("the open segment was deleted")
         if self._memory:
             self._remember(line)
             self._write_back()
             return
+        purges = self.purges
         try:
             self._segment.write(line)
             self._disk_failed_at = None
@@ -205,10 +208,11 @@ class Writer:
             self._note_purge()
             self._purged = False
             raise
-        except LockTimeout:
-            self._remember(line)
-        except OSError as error:
-            self._note_failure(error)
+        except (LockTimeout, OSError) as error:
+            if isinstance(error, OSError):
+                self._note_failure(error)
+            if purges != self.purges:
+                raise Purged("a signal handler has purged the queue in the middle of this") from error
             self._remember(line)
 
     def _note_failure(self, error: OSError) -> None:
@@ -223,9 +227,7 @@ class Writer:
         self._memory.append(line)
 
     def _make_room(self, most: int) -> None:
-        while len(self._memory) > most:
-            self._memory.popleft()
-            self.note("memory")
+        self._tally.drop(self._memory, "memory", most)
 
     def _write_back(self) -> None:
         """Store what waited in memory, oldest first: at most one step, so that no single call pays for all.
@@ -255,8 +257,9 @@ class Writer:
             self._segment.hurry(LONGEST_QUEUE)
 
     def _write_back_one(self) -> bool:
+        line = self._memory[0]
         try:
-            self._segment.write(self._memory[0])
+            self._segment.write(line)
             self._disk_failed_at = None
         except QueueFull:  # counted
             pass
@@ -268,17 +271,16 @@ class Writer:
         except OSError as error:
             self._note_failure(error)
             return False
-        self._memory.popleft()
+        _take_out(self._memory, line)
         return True
 
     def _note_purge(self) -> None:
         """Forget what waits: all of it is older than the purge. The next `append` raises `Purged`."""
-        self.note("purged", len(self._memory) + len(self._waiting))
-        self._memory.clear()
-        self._waiting.clear()
-        self._lent = deque()
         self._purged = True
         self.purges += 1
+        self._lent = deque()
+        self._tally.drop(self._memory, "purged")
+        self._tally.drop(self._waiting, "purged")
 
     def purge(self) -> None:
         """Forget what waits in memory: an erasure or an opt-out.
@@ -378,6 +380,12 @@ def _take(mutex: RLock, held: list[bool], timeout: float = _FOR_EVER) -> bool:
     """
     held.extend(map(mutex.acquire, (True,), (timeout,)))
     return held[0]
+
+
+def _take_out(lines: deque[bytes], line: bytes) -> None:
+    """Take a line out that was the first one, unless a signal handler has purged them meanwhile."""
+    if lines and lines[0] is line:
+        del lines[0]
 
 
 class VolatileClaim:
