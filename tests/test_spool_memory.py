@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from producttelemetry import _files as files
-from producttelemetry._errors import Purged
-from producttelemetry._spool import Directory, Writer
+from producttelemetry._errors import ClaimLost, Purged
+from producttelemetry._spool import Directory, Settled, Writer
 from producttelemetry._spool._ledger import Tally
 from tests import harness
 from tests.children import Interrupted
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
     from pathlib import Path
     from typing import NoReturn
+
+    from producttelemetry._spool import VolatileClaim
 
 CAP = 10
 
@@ -157,3 +159,68 @@ def test_a_purge_that_was_cut_short_is_finished_by_the_next_event(
     with pytest.raises(Purged):
         writer.append(line(3))
     assert (0, 3) == (writer.volatile, counted(writer, "purged"))
+
+
+# --- what the sender has in hand --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def claim(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> VolatileClaim:
+    """Three events that the disk does not take, in the hands of the sender."""
+    monkeypatch.setattr(files, "append", no_disk)
+    for number in range(3):
+        writer.append(line(number))
+    lent = writer.claim_volatile()
+    assert lent is not None
+    assert 3 == len(lent.lines)
+    return lent
+
+
+def test_what_is_lent_counts_for_the_cap(writer: Writer, claim: VolatileClaim) -> None:
+    """It cannot give way, so what came after it does: memory never holds more than a queue may."""
+    for number in range(3, 20):
+        writer.append(line(number))
+        assert writer.volatile <= CAP
+    claim.release()
+    assert (CAP, 20 - CAP) == (writer.volatile, writer.uncounted()["memory"])
+    claim = writer.claim_volatile() or claim
+    assert [line(number) for number in (0, 1, 2, *range(13, 20))] == list(claim.lines)
+    writer.append(line(20))
+    assert (CAP, 11) == (writer.volatile, writer.uncounted()["memory"])
+
+
+def test_what_is_lent_is_stored_at_the_end(
+    writer: Writer, claim: VolatileClaim, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that answers afterwards changes no count, for those events are delivered, or dropped, from the disk."""
+    writer.append(line(3))
+    claim.acknowledge(1, Settled(delivered=1))
+    monkeypatch.undo()
+    assert writer.seal(last=True)
+    assert [1, 2, 3] == harness.numbers(harness.events(place))
+    assert not claim.exists()
+    with pytest.raises(ClaimLost):
+        claim.acknowledge(2, Settled(delivered=2))
+    claim.release()
+    assert 0 == writer.volatile
+    assert writer.seal(last=True)
+    assert [1, 2, 3] == harness.numbers(harness.events(place))
+    assert 1 == writer._arguments[0].ledger().delivered
+
+
+def test_what_is_lent_stays_lent_while_the_disk_fails(writer: Writer, claim: VolatileClaim) -> None:
+    """At the end, too: the sender may still deliver it."""
+    with pytest.raises(OSError, match="Input/output"):
+        writer._segment.write(line(4))
+    writer.seal(last=True)
+    assert claim.exists()
+    claim.acknowledge(3, Settled(delivered=3))
+    assert (0, 3) == (writer.volatile, writer.uncounted()["delivered"] + writer._arguments[0].ledger().delivered)
+
+
+def test_what_is_lent_is_purged_once(writer: Writer, claim: VolatileClaim) -> None:
+    """What the sender hears of it afterwards is told to nobody."""
+    claim.acknowledge(1, Settled(delivered=1))
+    writer.purge()
+    claim.release()
+    assert (False, 0, 2) == (claim.exists(), writer.volatile, counted(writer, "purged"))

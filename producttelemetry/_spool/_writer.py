@@ -18,7 +18,7 @@ from _thread import RLock
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from .._errors import LockTimeout, Purged, QueueFull
+from .._errors import ClaimLost, LockTimeout, Purged, QueueFull
 from .._files import LONGEST_QUEUE
 from ._directory import LOCK_WAIT, Directory
 from ._ledger import DELIVERED, Settled, Tally
@@ -67,7 +67,7 @@ class Writer:
         self._tally = Tally()
         self._segment = OpenSegment(*self._arguments, self._tally)
         self._purged = False
-        self.purges = 0
+        self._purges = 0
         self._disk_failed_at: float | None = None
         self.disk_error: OSError | None = None
 
@@ -198,9 +198,9 @@ class Writer:
             raise Purged("the open segment was deleted")
         if self._memory:
             self._remember(line)
-            self._write_back()
+            self._write_back_some()
             return
-        purges = self.purges
+        purges = self._purges
         try:
             self._segment.write(line)
             self._disk_failed_at = None
@@ -211,7 +211,7 @@ class Writer:
         except (LockTimeout, OSError) as error:
             if isinstance(error, OSError):
                 self._note_failure(error)
-            if purges != self.purges:
+            if purges != self._purges:
                 raise Purged("a signal handler has purged the queue in the middle of this") from error
             self._remember(line)
 
@@ -222,14 +222,15 @@ class Writer:
     # --- memory -----------------------------------------------------------------------------------------------------
 
     def _remember(self, line: bytes) -> None:
-        """Keep a line in memory until the disk or the lock is back; the oldest gives way."""
-        self._make_room(self._cap - 1)
+        """Keep a line in memory until the disk or the lock is back."""
         self._memory.append(line)
+        self._keep_within_cap()
 
-    def _make_room(self, most: int) -> None:
-        self._tally.drop(self._memory, "memory", most)
+    def _keep_within_cap(self) -> None:
+        """Let the oldest give way that are not in the hands of the sender, as those on the disk do."""
+        self._tally.drop(self._memory, "memory", max(0, self._cap - len(self._lent)))
 
-    def _write_back(self) -> None:
+    def _write_back_some(self) -> None:
         """Store what waited in memory, oldest first: at most one step, so that no single call pays for all.
 
         At least `WRITE_BACK_LEAST`, however long that takes: with one for each that comes they never become fewer.
@@ -239,25 +240,36 @@ class Writer:
         deadline = time.monotonic() + WRITE_BACK_TIME
         for number in range(max(WRITE_BACK_LEAST, self._cap // 64)):
             late = number >= WRITE_BACK_LEAST and time.monotonic() > deadline
-            if not self._memory or late or not self._write_back_one():
+            if not self._memory or late or not self._write_back_first():
                 return
 
     def _write_back_all(self) -> None:
         """Store everything that waits, at the end of the process: durability goes before the cap, and both before time.
 
-        For a busy lock it waits longer than `track()` would, but not for each event anew.
+        For a busy lock it waits longer than `track()` would, but not for each event anew. What the sender has in hand
+        is stored, too, for the process may end before it is given back: if it arrives all the same, it comes twice.
         """
         deadline = time.monotonic() + LAST_WAIT
+        lent = tuple(self._lent.copy())  # the sender goes on
         try:
-            while self._memory:
-                self._segment.hurry(max(0.0, deadline - time.monotonic()))
-                if not self._write_back_one():
-                    return
+            if all(self._write_back(line, deadline) for line in lent):
+                self._lent = deque()
+                while self._memory and self._write_back_first(deadline):
+                    pass
         finally:
             self._segment.hurry(LONGEST_QUEUE)
 
-    def _write_back_one(self) -> bool:
+    def _write_back_first(self, deadline: float | None = None) -> bool:
         line = self._memory[0]
+        done = self._write_back(line, deadline)
+        if done:
+            _take_out(self._memory, line)
+        return done
+
+    def _write_back(self, line: bytes, deadline: float | None) -> bool:
+        """Store a line that waited, or count why not; False if it has to wait on."""
+        if deadline is not None:
+            self._segment.hurry(max(0.0, deadline - time.monotonic()))
         try:
             self._segment.write(line)
             self._disk_failed_at = None
@@ -271,16 +283,21 @@ class Writer:
         except OSError as error:
             self._note_failure(error)
             return False
-        _take_out(self._memory, line)
         return True
 
     def _note_purge(self) -> None:
         """Forget what waits: all of it is older than the purge. The next `append` raises `Purged`."""
         self._purged = True
-        self.purges += 1
-        self._lent = deque()
+        self._purges += 1
+        self._take_back()
         self._tally.drop(self._memory, "purged")
         self._tally.drop(self._waiting, "purged")
+
+    def _take_back(self) -> None:
+        """Have what is lent in memory again; whoever has the claim finds it lost."""
+        lines, nothing = reversed(self._lent.copy()), deque[bytes]()
+        self._lent = nothing  # from here on there is no call, and so no signal handler, before the lines are safe
+        self._memory.extendleft(lines)
 
     def purge(self) -> None:
         """Forget what waits in memory: an erasure or an opt-out.
@@ -303,19 +320,20 @@ class Writer:
         if self._busy or self.disk_works or not self._memory:
             return None
         self._lent, self._memory = self._memory, deque()
-        return VolatileClaim(self, self._lent, self.purges)
+        return VolatileClaim(self, self._lent)
+
+    def lends(self, claim: VolatileClaim) -> bool:
+        """Whether what a claim holds is still lent: it was neither purged nor stored at the end of the process."""
+        return self._lent is claim.lines
 
     def give_back(self, claim: VolatileClaim) -> None:
         """Put events back into memory, before those that came meanwhile."""
         self._exclusively(lambda: self._give_back(claim), _FOR_EVER)
 
     def _give_back(self, claim: VolatileClaim) -> None:
-        self._lent = deque()
-        if claim.exists():
-            self._memory.extendleft(reversed(claim.lines))
-            self._make_room(self._cap)
-        else:
-            self.note("purged", len(claim.lines))
+        if self.lends(claim):
+            self._take_back()
+            self._keep_within_cap()
 
     # --- seal -------------------------------------------------------------------------------------------------------
 
@@ -351,7 +369,7 @@ class Writer:
             if last:
                 self._write_back_all()
             else:
-                self._write_back()
+                self._write_back_some()
             return self._segment.seal()
         except Purged:
             self._note_purge()
@@ -395,17 +413,22 @@ class VolatileClaim:
         lines: what is left to send, each with its newline.
     """
 
-    def __init__(self, writer: Writer, lines: deque[bytes], purges: int) -> None:
+    def __init__(self, writer: Writer, lines: deque[bytes]) -> None:
         self._writer = writer
-        self._purges = purges
         self.lines = lines
 
     def exists(self) -> bool:
-        """Whether there was no purge meanwhile."""
-        return self._writer.purges == self._purges
+        """Whether nobody has taken the lines back meanwhile."""
+        return self._writer.lends(self)
 
     def acknowledge(self, number: int, settled: Settled) -> None:
-        """The first `number` lines are done with; the ledger learns of it when the disk is back, other files do not."""
+        """The first `number` lines are done with; the ledger learns of it when the disk is back, other files do not.
+
+        Raises:
+            ClaimLost: they were purged, or stored; they count there.
+        """
+        if not self.exists():
+            raise ClaimLost("what was lent from memory was taken back")
         for _ in range(number):
             self.lines.popleft()
         self._writer.note(DELIVERED, settled.delivered)
