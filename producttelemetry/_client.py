@@ -134,7 +134,7 @@ class Telemetry:
         self._session_id = _event.uuid4()
         self._encoder = None
         self._tracked = self._tracked_at_flush = self._seen_by_timer = 0
-        self._flush_asked, self._transport = False, None
+        self._transport = None
         self._spool_dir = self._project.destination(options.api_base, options.write_key or "")
         self._erasures = Erasures(self._project, self._spool_dir)
         writing = Directory(self._spool_dir, durable=options.fsync)
@@ -297,11 +297,9 @@ class Telemetry:
     def _note_tracked(self) -> None:
         self._tracked += 1
         since = self._tracked - self._tracked_at_flush
-        if since >= self._options.flush_at and not self._flush_asked:
-            self._flush_asked = True  # first: the flush may be over when `due` returns
-            if not self._worker.due():
-                self._flush_asked = False
-        elif since == 1:
+        if since >= self._options.flush_at:
+            self._worker.due()
+        else:
             self._worker.event()
 
     def _reject(self, error: Exception) -> None:
@@ -331,7 +329,6 @@ class Telemetry:
 
     def _flush(self, explicit: bool) -> float | None:
         """Flush once, in the flush thread; return in how many seconds to do so again."""
-        self._flush_asked = False
         self._tracked_at_flush = self._tracked
         try:
             again = self._flush_once(explicit)

@@ -58,8 +58,23 @@ def alarmed(settings: dict[str, Any]) -> None:
         client.track("test.event", {"number": number})
         number += 1
     signal.setitimer(signal.ITIMER_REAL, 0)
+    woken = _wakes_the_sender(client) if settings.get("wake") else None
     client.flush()
-    report(json.dumps({"events": number, "alarms": alarms, "longest": longest}))
+    told = {"events": number, "alarms": alarms, "longest": longest, "woken": woken}
+    report(json.dumps(told))
+
+
+def _wakes_the_sender(client: Telemetry) -> bool:
+    """Track `flush_at` events, and see that a flush begins without being asked for."""
+    most = client._options.flush_at
+    for _ in range(most):
+        client.track("last")
+    deadline = time.monotonic() + 30.0
+    while client._tracked - client._tracked_at_flush >= most:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.005)
+    return True
 
 
 def thrown_out(settings: dict[str, Any]) -> None:

@@ -50,7 +50,7 @@ def balanced(oracle: Oracle) -> Verdict:
 
 def alarmed(oracle: Oracle, events: int, cap: int, **settings: Any) -> dict[str, Any]:
     """Have a process track while its handler does so at 1 kHz; return what it tells."""
-    arguments = {"max_queue_size": cap, "flush_at": 100, "flush_timeout": 10.0}
+    arguments = {"max_queue_size": cap, "flush_at": 100, "flush_timeout": 10.0, "flush_interval": 3600.0}
     ended = run(
         "alarmed", url=oracle.collector.url, journal=oracle.journal(), events=events, arguments=arguments, **settings
     )
@@ -61,8 +61,9 @@ def alarmed(oracle: Oracle, events: int, cap: int, **settings: Any) -> dict[str,
 
 @pytest.mark.parametrize(("events", "cap"), [(20_000, 100_000), (5000, 64)])
 def test_a_handler_may_track_at_a_thousand_hertz(events: int, cap: int, oracle: Oracle) -> None:
-    """The main thread tracks, the flush thread sends; from a small queue it evicts meanwhile."""
-    told = alarmed(oracle, events, cap)
+    """The main thread tracks, the flush thread sends, and goes on with it; from a small queue it evicts meanwhile."""
+    told = alarmed(oracle, events, cap, wake=True)
+    assert told["woken"], "nothing is sent any more unless flush() is called"
     assert told["alarms"] > 200, "the handler has not come in between"
     verdict = balanced(oracle)
     names = [event["event_name"] for event in verdict.told.attempted.values()]
