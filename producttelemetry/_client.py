@@ -325,6 +325,8 @@ class Telemetry:
         if not consent.enabled and not consent.passing:
             self._state = Lifecycle.DISABLED
             self._writer.purge()  # what waits in memory must not reach the disk, even if somebody opts in again
+            if consent.problem is not None:
+                self._log.once("warning", "configuration", f"telemetry is disabled: {consent.problem}")
         return consent.enabled and not consent.log_only
 
     def _flush(self, explicit: bool) -> float | None:
