@@ -185,6 +185,7 @@ class Telemetry:
             timestamp: when it happened; now, if None. Naive means local time.
 
         Never raises and never waits for a network. An event that cannot be kept is logged and counted in `dropped`.
+        An `Exception` out of a signal handler of yours that interrupts it is taken for ours, and goes no further.
         """
         try:
             hook = self._options.before_send
