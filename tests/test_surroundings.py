@@ -60,8 +60,8 @@ def with_an_empty_home(_: Path) -> Place:
 
 
 def with_a_home_that_does_not_exist(_: Path) -> Place:
-    """`/nonexistent`, as Debian has it for its system users."""
-    return Place({"HOME": "/nonexistent"}, uid=harness.NOBODY)
+    """And cannot be made, by root either: Debian's system users have `/nonexistent`, but that root can make."""
+    return Place({"HOME": "/proc/nonexistent"}, uid=harness.NOBODY)
 
 
 def with_a_home_in_proc(_: Path) -> Place:
