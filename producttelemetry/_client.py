@@ -134,7 +134,7 @@ class Telemetry:
         self._session_id = _event.uuid4()
         self._encoder = None
         self._tracked = self._tracked_at_flush = self._seen_by_timer = 0
-        self._flush_asked, self._transport = False, None
+        self._transport = None
         self._spool_dir = self._project.destination(options.api_base, options.write_key or "")
         self._erasures = Erasures(self._project, self._spool_dir)
         url = {"api_url": _config.without_password(options.api_base)}
@@ -185,6 +185,7 @@ class Telemetry:
             timestamp: when it happened; now, if None. Naive means local time.
 
         Never raises and never waits for a network. An event that cannot be kept is logged and counted in `dropped`.
+        An `Exception` out of a signal handler of yours that interrupts it is taken for ours, and goes no further.
         """
         try:
             hook = self._options.before_send
@@ -304,11 +305,9 @@ class Telemetry:
     def _note_tracked(self) -> None:
         self._tracked += 1
         since = self._tracked - self._tracked_at_flush
-        if since >= self._options.flush_at and not self._flush_asked:
-            self._flush_asked = True  # first: the flush may be over when `due` returns
-            if not self._worker.due():
-                self._flush_asked = False
-        elif since == 1:
+        if since >= self._options.flush_at:
+            self._worker.due()
+        else:
             self._worker.event()
 
     def _reject(self, error: Exception) -> None:
@@ -334,11 +333,12 @@ class Telemetry:
         if not consent.enabled and not consent.passing:
             self._state = Lifecycle.DISABLED
             self._writer.purge()  # what waits in memory must not reach the disk, even if somebody opts in again
+            if consent.problem is not None:
+                self._log.once("warning", "configuration", f"telemetry is disabled: {consent.problem}")
         return consent.sends
 
     def _flush(self, explicit: bool) -> float | None:
         """Flush once, in the flush thread; return in how many seconds to do so again."""
-        self._flush_asked = False
         self._tracked_at_flush = self._tracked
         try:
             again = self._flush_once(explicit)

@@ -178,7 +178,7 @@ class _Run(NamedTuple):
         if point is not None:
             if self.scenario.fault is not None:
                 httpx.put(f"{self.url}/faults", json=self.scenario.fault).raise_for_status()
-            syscalls.install(syscalls.Killing(point[0], torn=point[1]))
+            syscalls.install(syscalls.Killing(point[0], torn=point[1], tell=str(home / "before")))
         step(self.make)
 
     def look(self, home: Path, point: tuple[int, bool], status: int) -> None:
@@ -197,6 +197,7 @@ class _Run(NamedTuple):
         told = {
             "point": point,
             "status": status,
+            "before": (home / "before").read_text() if (home / "before").exists() else None,
             "problems": problems,
             "pending": stats.pending + stats.volatile,
             "dropped": sum(stats.dropped.values()),

@@ -34,6 +34,7 @@ def test_a_kill_at_any_operation_loses_nothing(scenario: str, collector: Running
     assert len(points) > 3
     killed = [point for point in points if point["status"] == signal.SIGKILL]
     assert len(points) - len({point["point"][1] for point in points}) == len(killed)
+    assert [] == [point for point in killed if not point["before"]], "a failure could not be understood"
 
 
 def _violations(point: dict[str, Any], stored: dict[str, Any]) -> list[str]:

@@ -60,8 +60,8 @@ def with_an_empty_home(_: Path) -> Place:
 
 
 def with_a_home_that_does_not_exist(_: Path) -> Place:
-    """`/nonexistent`, as Debian has it for its system users."""
-    return Place({"HOME": "/nonexistent"}, uid=harness.NOBODY)
+    """And cannot be made, by root either: Debian's system users have `/nonexistent`, but that root can make."""
+    return Place({"HOME": "/proc/nonexistent"}, uid=harness.NOBODY)
 
 
 def with_a_home_in_proc(_: Path) -> Place:
@@ -162,8 +162,14 @@ def test_the_spool_takes_over_when_there_is_a_place(place: Place, oracle: Oracle
         host.ask("retry")
         host.track(4, 5, 6, 7)  # no single call pays for all that waits
         assert (8, 0) == host.volatile()
-        assert list(range(8)) == harness.numbers(harness.events(oracle.spool))
+        events = harness.events(oracle.spool)
+        assert list(range(8)) == harness.numbers(events)
+        host.ask("call", "flush")
+        host.track(8)
         assert 1 == len(host.end())
+    events += harness.events(oracle.spool)
+    stored = (oracle.spool.parents[2] / "client_id").read_text().strip()
+    assert {stored} == {event["client_id"] for event in events}, "what was made up before there was a place is kept"
     assert set() == oracle.settle(exact=True).missing
 
 

@@ -66,7 +66,8 @@ The invariants
     versions are left alone; what is in the ledger's place and no file of ours is put aside.
 9.  Waiting for a holder of `lock` that does not go on is bounded, and nobody waits twice for the same one. Past the
     bound a writer reserves without it, one step beyond the cap at the most; only when that is used up, or the disk
-    fails, does an event wait in memory, within the cap. A process that ends writes down what waits, cap or not.
+    fails, does an event wait in memory, within the cap. A process that ends writes down what waits, cap or not, and
+    what it is sending from there: twice is better than never.
 10. No lock file is ever deleted or renamed.
 11. A purge counts and unlinks, also what living writers have open (there it blanks what it has counted), and does not
     depend on getting the lock. They find out at their next reservation or seal, count what they wrote since as

@@ -320,21 +320,19 @@ class Directory:
 
     def _purge(self, segment: Segment) -> int:
         try:
-            descriptor = files.open_existing(self.where(segment))
-        except PermissionError:  # another user's: it can be deleted, though
-            self._count_purged(segment.slots)
-            self.remove(segment)
-            return segment.slots
-        try:
-            data = files.read_open(descriptor, segment.offset)
-            events = data.count(b"\n")
-            self._count_purged(events)
-            if segment.state == "open":
+            data = files.read(self.where(segment), segment.offset)
+        except FileNotFoundError:
+            raise
+        except OSError:  # another user's, or a bad block: it can be deleted, though, and what its name promises counts
+            events, length = segment.slots, 0
+        else:
+            events, length = data.count(b"\n"), segment.offset + len(data)
+        self._count_purged(events)
+        if segment.state == "open":
+            with contextlib.suppress(OSError):  # at the worst its writer counts them again
                 # No more than was counted: a living writer goes on, and counts what it finds in the file later.
-                files.blank(self.where(segment), segment.offset + len(data))
-            self.remove(segment)
-        finally:
-            files.close(descriptor)
+                files.blank(self.where(segment), length)
+        self.remove(segment)
         return events
 
     def _count_purged(self, events: int) -> None:
