@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import sys
-import time
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,10 +18,10 @@ from . import _files as files
 from ._consent import resolve
 from ._erasure import Erasures
 from ._errors import EventRejected, Purged, QueueFull
+from ._flushing import Flusher
 from ._log import Log
 from ._sender import Sender
 from ._spool import SENDER_LOCK, Directory, Writer
-from ._worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,9 +30,9 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from ._consent import Consent
     from ._event import EventType
     from ._options import BeforeSend, OnExit
-    from ._sender import Drained
     from ._spool import Overflow
     from ._stats import Stats
     from ._transport import Transport
@@ -133,7 +132,6 @@ class Telemetry:
         options = self._options
         self._session_id = _event.uuid4()
         self._encoder = None
-        self._tracked = self._tracked_at_flush = self._seen_by_timer = 0
         self._transport = None
         self._spool_dir = self._project.destination(options.api_base, options.write_key or "")
         self._erasures = Erasures(self._project, self._spool_dir)
@@ -144,11 +142,11 @@ class Telemetry:
             Directory(self._spool_dir, durable=options.fsync),
             files.Lock(os.path.join(self._spool_dir, SENDER_LOCK)),
             self._connect,
-            self._may_send,
+            lambda: self._consent().sends,
             self._erasures,
             self._log,
         )
-        self._worker = Worker(self._flush, options.flush_interval)
+        self._flusher = Flusher(options, self._writer, self._sender, self._seal, self._consent, self._log)
         self._pid = os.getpid()
 
     def _guard(self, method: str, action: Callable[[], Result]) -> Result | None:
@@ -245,7 +243,7 @@ class Telemetry:
             elif self._state is Lifecycle.CLOSED:
                 self._reject(EventRejected("invalid", "an event was tracked after shutdown()"))
             elif self._store(encode) and self._state is Lifecycle.OPEN:
-                self._note_tracked()
+                self._flusher.note_tracked()
         except (EventRejected, QueueFull) as error:
             self._reject(error)
 
@@ -284,7 +282,7 @@ class Telemetry:
     def _new_encoder(self) -> _event.Encoder | None:
         """Read consent and client id; None if consent is gone."""
         self._writer.renew()  # before reading both: a purge after this is found out about
-        self._may_send()
+        self._consent()
         if self._state is Lifecycle.DISABLED:
             return None
         client_id = self._client_id()
@@ -301,14 +299,6 @@ class Telemetry:
 
     def _tell_of_disk(self, error: OSError, effect: str = "telemetry works from memory") -> None:
         self._log.once("warning", effect, f"{effect}, because the disk fails: {error}")
-
-    def _note_tracked(self) -> None:
-        self._tracked += 1
-        since = self._tracked - self._tracked_at_flush
-        if since >= self._options.flush_at:
-            self._worker.due()
-        else:
-            self._worker.event()
 
     def _reject(self, error: Exception) -> None:
         """Count and log an event that is not kept."""
@@ -327,7 +317,7 @@ class Telemetry:
         self._transport = Transport(options.api_base, options.write_key or "", options.transport)
         return self._transport
 
-    def _may_send(self) -> bool:
+    def _consent(self) -> Consent:
         """Read consent again; an opt-out stops this client for good."""
         consent = resolve(self._options.disabled, _config.environment(), _config.read_config_files(self._project))
         if not consent.enabled and not consent.passing:
@@ -335,38 +325,7 @@ class Telemetry:
             self._writer.purge()  # what waits in memory must not reach the disk, even if somebody opts in again
             if consent.problem is not None:
                 self._log.once("warning", "configuration", f"telemetry is disabled: {consent.problem}")
-        return consent.sends
-
-    def _flush(self, explicit: bool) -> float | None:
-        """Flush once, in the flush thread; return in how many seconds to do so again."""
-        self._tracked_at_flush = self._tracked
-        try:
-            again = self._flush_once(explicit)
-        except Exception as error:  # noqa: BLE001  # a disk that fails here works again later; a thread that died would not
-            self._log.debug(f"flush failed: {type(error).__name__}: {error}")
-            return self._options.flush_interval
-        interval = self._options.flush_interval
-        return min(again or interval, interval) if self._writer.volatile else again
-
-    def _flush_once(self, explicit: bool) -> float | None:
-        interval = self._options.flush_interval
-        if not self._may_send():  # asked at every tick: a back-off may last for hours
-            return None if self._state is Lifecycle.DISABLED else interval
-        if self._sender.waits(explicit=explicit):
-            # Nothing is sealed for a flush that may not happen, unless nobody uses the slots.
-            idle = self._seen_by_timer == self._tracked
-            self._seen_by_timer = self._tracked
-            if idle:
-                self._seal()
-            return self._sender.until_retry() if idle else min(interval, self._sender.until_retry())
-        sealed = self._seal()
-        ended = self._drain_disk(explicit)
-        waiting = self._writer.claim_volatile()
-        if waiting is not None:
-            ended = self._sender.drain_volatile(waiting, explicit=explicit)
-        if ended in {"empty", "stopped"}:
-            return None if sealed else interval
-        return interval if ended in {"busy", "late"} else self._sender.until_retry()
+        return consent
 
     def _seal(self, *, last: bool = False) -> bool:
         """Hand the open segment over; False if that has to wait, for the disk or an interrupted call below us."""
@@ -378,16 +337,6 @@ class Telemetry:
             self._log.debug(f"the spool cannot be written: {error}")
             return False
 
-    def _drain_disk(self, explicit: bool) -> Drained:
-        try:
-            deadline = time.monotonic() + self._options.flush_timeout
-            return self._sender.drain(explicit=explicit, deadline=deadline)
-        except FileNotFoundError:  # there is no spool yet
-            return "empty"
-        except OSError as error:
-            self._log.debug(f"the spool cannot be read: {error}")
-            return "late"
-
     def flush(self) -> None:
         """Send what is queued, and wait until the queue is empty, a failure, or `flush_timeout`."""
         self._guard("flush", self._flush_and_wait)
@@ -395,10 +344,9 @@ class Telemetry:
     def _flush_and_wait(self, *, explicit: bool = True) -> None:
         if self._state in {Lifecycle.OPEN, Lifecycle.CLOSED, Lifecycle.LEAVING} and not sys.is_finalizing():
             self.after_fork()
-            if not self._worker.flush(self._options.flush_timeout, explicit=explicit):
-                self._sender.give_up()
+            self._flusher.flush_and_wait(explicit=explicit)
         if self._state is Lifecycle.CLOSED:
-            self._worker.stop()
+            self._flusher.worker.stop()
 
     def request_deletion(self) -> bool:
         """Have everything erased that the server and this machine hold of this installation (GDPR, article 17).
@@ -447,9 +395,9 @@ class Telemetry:
         self.after_fork()
         self._state = Lifecycle.CLOSED
         sealed = self._seal(last=True)
-        if self._tracked:
+        if self._flusher.tracked:
             self._flush_and_wait(explicit=False)
-        self._worker.stop()
+        self._flusher.worker.stop()
         if sealed:  # else an interrupted call below us holds the segment, and the exit handler seals it
             self._writer.close()
             if not self._sender.sending:  # else a child that is forked now has to let go of `sender.lock`
@@ -465,13 +413,13 @@ class Telemetry:
         if self._state is Lifecycle.PRINTING:
             return
         sending = self._state is Lifecycle.OPEN  # asked before consent, which may change it
-        if not self._may_send():
+        if not self._consent().sends:
             self._writer.purge()  # what waits in memory must not reach the disk any more
             return
         if sending:
             self._state = Lifecycle.LEAVING
         self._seal(last=True)
-        if sending and self._tracked and self._options.on_exit != "keep" and not self._detach():
+        if sending and self._flusher.tracked and self._options.on_exit != "keep" and not self._detach():
             self._flush_and_wait(explicit=False)
 
     def _detach(self) -> bool:
@@ -485,11 +433,11 @@ class Telemetry:
 
     def before_fork(self) -> None:
         """Let the flush thread end if it has nothing to do."""
-        self._worker.pause()
+        self._flusher.worker.pause()
 
     def after_fork_in_parent(self) -> None:
         """Have a flush thread again if there is something to do."""
-        self._worker.resume()
+        self._flusher.worker.resume()
 
     def after_fork(self) -> None:
         """Start afresh in a forked child, if this is one: what the parent has open is the parent's."""

@@ -70,7 +70,7 @@ def _wakes_the_sender(client: Telemetry) -> bool:
     for _ in range(most):
         client.track("last")
     deadline = time.monotonic() + 30.0
-    while client._tracked - client._tracked_at_flush >= most:
+    while client._flusher.tracked - client._flusher._tracked_at_flush >= most:
         if time.monotonic() > deadline:
             return False
         time.sleep(0.005)

@@ -39,8 +39,8 @@ def case_id(value: object) -> str:
 def discard(client: Telemetry) -> None:
     """Let go of a client without sending: what the end of a process would do."""
     _process.move_out(client)
-    if hasattr(client, "_worker"):
-        client._worker.stop()
+    if hasattr(client, "_flusher"):
+        client._flusher.worker.stop()
         client._seal(last=True)
         for lock in (
             client._writer._segment._directory.lock,

@@ -120,7 +120,7 @@ def test_what_must_not_be_sent_any_more_is_withdrawn(
 
     real = socket.create_connection
     monkeypatch.setattr(socket, "create_connection", connect)
-    server.answer = lambda _: None
+    server.answer = socket.socket.close
     client.flush()
     assert [choice] == ended
     assert [b""] * len(server.requests) == server.requests

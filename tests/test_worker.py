@@ -90,13 +90,13 @@ def test_a_handler_that_raises_puts_off_no_flush(
 ) -> None:
     """It comes where the flush thread is asked, by number or by time: the next event asks again."""
     client = telemetry(collector.url, **{"flush_at": 10**6, "flush_interval": 3600.0, **arguments})
-    requests = client._worker._requests
+    requests = client._flusher.worker._requests
     for number in range(3):
         if number == thrown_at:
-            client._worker._requests = Raising(requests)  # type: ignore[assignment]  # of a queue this is what is used
+            client._flusher.worker._requests = Raising(requests)  # type: ignore[assignment]  # of a queue this is what is used
             with pytest.raises(Interrupted):
                 client.track("test.event", {"number": number})
-            client._worker._requests = requests
+            client._flusher.worker._requests = requests
         else:
             client.track("test.event", {"number": number})
     harness.wait_until(lambda: [0, 1, 2] == harness.arrived(collector))
