@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 #: Device, inode and, where it matters, the time of the last change.
 Identity: TypeAlias = tuple[int, int, int]
 
+#: In the third place: the file has no name any more.
+DELETED: Final = -1
+
 FILE_MODE: Final = 0o600
 DIRECTORY_MODE: Final = 0o700
 
@@ -254,13 +257,19 @@ def exists(path: str) -> bool:
     return path_identity(path) is not None
 
 
-def identity(descriptor: int) -> Identity | None:
-    """Return what tells one open file from another, whatever its name is; None if the descriptor is closed."""
+def identity(descriptor: int, *, named: bool = False) -> Identity | None:
+    """Return what tells one open file from another, whatever its name is; None if the descriptor is closed.
+
+    Args:
+        descriptor: of the open file.
+        named: the identity is another one, with `DELETED`, once the file was deleted. Some network file systems hide
+            that until the file is closed.
+    """
     try:
         status = os.fstat(descriptor)
     except OSError:
         return None
-    return status.st_dev, status.st_ino, 0
+    return status.st_dev, status.st_ino, DELETED if named and status.st_nlink == 0 else 0
 
 
 def path_identity(path: str, *, changes: bool = False) -> Identity | None:
