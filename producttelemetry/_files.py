@@ -110,6 +110,9 @@ if sys.platform == "win32":
         """Whether nobody but this user can read an open file that we are about to write to."""
         return True
 
+    def check_links(path: str, levels: int) -> None:
+        """Do nothing: nobody is root here."""
+
     def sync_directory(path: str) -> None:
         """Do nothing: Windows keeps directory entries in the journal and has no call to sync them."""
 
@@ -130,10 +133,45 @@ else:
             return os.open(path, os.O_RDWR | os.O_CREAT | _FLAGS, FILE_MODE)
         while True:
             try:
-                return os.open(path, os.O_RDWR | _FLAGS)
+                return _open_single(path)
             except FileNotFoundError:
                 with contextlib.suppress(FileExistsError):
                     return _create(path, os.O_RDWR)
+
+    def _open_single(path: str) -> int:
+        """Open a file that has no other name: as root, we must not write to what a user has linked here."""
+        descriptor = os.open(path, os.O_RDWR | _FLAGS)
+        if os.fstat(descriptor).st_nlink > 1:
+            os.close(descriptor)
+            raise OSError(errno.ELOOP, "a file with several names", path)
+        return descriptor
+
+    def check_links(path: str, levels: int) -> None:
+        """As root, refuse links that a user has made to what is not that user's.
+
+        After `sudo tool` with HOME kept we write where that user says; it must not be somewhere else.
+
+        Args:
+            path: what we are about to write, or to write in.
+            levels: how many places, from that one upwards, may be links.
+
+        Raises:
+            PermissionError: one of them leads to another owner's place, or nowhere.
+        """
+        if os.geteuid() != 0:
+            return
+        for _ in range(levels):
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                link = os.lstat(path)
+                if stat.S_ISLNK(link.st_mode) and link.st_uid not in {0, _owner(path)}:
+                    raise PermissionError(errno.EPERM, "a link that another user has made", path)
+            path = os.path.dirname(path)
+
+    def _owner(path: str) -> int | None:
+        try:
+            return os.stat(path).st_uid
+        except OSError:
+            return None
 
     def _create(path: str, flags: int) -> int:
         """Create a file that is not there. After `sudo tool` with HOME kept, the user's own tool has to work on.
