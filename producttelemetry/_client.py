@@ -273,6 +273,7 @@ class Telemetry:
                 if self._writer.disk_error is not None:
                     self._tell_of_disk(self._writer.disk_error)
                 return True
+        self._writer.note("purged")
         return False
 
     def _printing_encoder(self) -> _event.Encoder:

@@ -281,8 +281,13 @@ def check_directory(path: str) -> None:
 
 def names(path: str) -> list[str]:
     """Return the names of the regular files in a directory; links and directories are left out."""
-    with os.scandir(path) as entries:
-        return [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+    return [name for name, regular in entries(path) if regular]
+
+
+def entries(path: str) -> list[tuple[str, bool]]:
+    """Return the name of everything in a directory, and whether it is a regular file, by one look."""
+    with os.scandir(path) as found:
+        return [(entry.name, entry.is_file(follow_symlinks=False)) for entry in found]
 
 
 def listing(path: str) -> list[str]:
