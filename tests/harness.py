@@ -106,7 +106,8 @@ def assert_sound(directory: Path, cap: int | None = None, problems: Iterable[str
     """Assert that a spool keeps its invariants, but for problems that a test made itself; each is a part of a line."""
     expected = list(problems)
     found = check(str(directory), cap)
-    assert [] == [line for line in found if not any(part in line for part in expected)]
+    unexpected = [line for line in found if not any(part in line for part in expected)]
+    assert [] == unexpected, unexpected  # said here, for pytest explains the asserts of test modules only
     assert [] == [part for part in expected if not any(part in line for line in found)]
 
 
