@@ -42,12 +42,10 @@ def discard(client: Telemetry) -> None:
     if hasattr(client, "_flusher"):
         client._flusher.worker.stop()
         client._seal(last=True)
-        for lock in (
-            client._writer._segment._directory.lock,
-            client._sender._reader.directory.lock,
-            client._sender._lock,
-        ):
-            lock.close()
+        client._writer._segment._directory.lock.close()
+        if not client._sender.sending:  # else its thread holds them, and gives them back when the request is over
+            client._sender._reader.directory.lock.close()
+            client._sender._lock.close()
 
 
 def spool(client: Telemetry) -> Path:

@@ -356,7 +356,12 @@ class OpenSegment:
         self._let_go()
 
     def _give_up_purged(self) -> NoReturn:
-        self._tally.note("purged", files.read_open(self._descriptor).count(b"\n"))
+        assert self._own is not None
+        try:
+            events = files.read_open(self._descriptor).count(b"\n")
+        except OSError:  # nobody can tell any more
+            events = self._own.slots - self._left
+        self._tally.note("purged", events)
         self._let_go()
         self.renew()  # whoever hears of it reads consent and client id anew
         raise Purged("the open segment was deleted")
