@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
 import stat
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
@@ -348,6 +349,25 @@ def test_a_purge_reaches_living_writers(make: Make, place: Path, reader: Reader)
     assert [20] == harness.numbers(harness.events(place))
     idle.seal()
     assert 2 == Directory(str(place)).ledger().dropped["purged"]
+
+
+def test_a_purged_segment_that_cannot_be_read_is_let_go(
+    make: Make, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk fails when its writer wants to count: it starts afresh all the same."""
+    writer = make()
+    writer.append(line(0))
+    Directory(str(place)).purge(1.0)
+
+    def fail(*_: object) -> NoReturn:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(files, "read_open", fail)
+        with pytest.raises(Purged):
+            writer.append(line(1))
+    writer.append(line(2))
+    assert [2] == harness.numbers(harness.events(place))
 
 
 def test_a_purge_and_a_writer_count_each_event_once(make: Make, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
