@@ -30,7 +30,7 @@ def watch(url: str, variables: dict[str, str], **arguments: Any) -> tuple[set[st
     reader, writer = os.pipe()
     settings = json.dumps({"url": url, "report": writer, "arguments": arguments})
     command = [sys.executable, "-B", "-m", "tests.children_out", settings]
-    environment = {**os.environ, **variables}
+    environment = {**harness.unmeasured(), **variables}  # what coverage writes is not ours
     with os.fdopen(reader, "rb") as reports:
         ended = subprocess.run(
             command, cwd=harness.ROOT, env=environment, pass_fds=[writer], capture_output=True, text=True, check=False
