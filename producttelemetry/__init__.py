@@ -8,7 +8,7 @@ later, from this process or another. The way of one event, module by module::
 
 `_client` holds the public class, `_flushing` what one flush does, `_worker` the thread for it, `_process` exit and
 fork hooks, `_detach` and `_detached` the sender that outlives its host; `_erasure`, `_notes` and `_queues` what one
-project must forget; `_config`, `_options` and `_identity` know what the package is told and who it is; `_files` is the
+project must forget, `_migration` what it takes over from the SDK before this one; `_config`, `_options` and `_identity` know what the package is told and who it is; `_files` is the
 only one that touches the disk. `cli` and `_commands` have the commands, `collector` a server for development and tests.
 """
 
