@@ -193,7 +193,8 @@ def test_an_event_has_one_id_whenever_it_is_read(home: Path, oracle: Oracle, tel
     path = leave(home, [former(0), former(0)])
 
     def hook(event: dict[str, Any]) -> dict[str, Any]:
-        leave(home, [former(0), former(0), former(1)])
+        if event["properties"] == {"number": 0}:  # it is being taken over
+            leave(home, [former(0), former(0), former(1)])
         return event
 
     client = telemetry(oracle.collector.url, before_send=hook)
