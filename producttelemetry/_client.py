@@ -133,6 +133,7 @@ class Telemetry:
         self._session_id = _event.uuid4()
         self._encoder = None
         self._transport = None
+        self._choices = _config.choices_made(self._project)
         self._spool_dir = self._project.destination(options.api_base, options.write_key or "")
         self._erasures = Erasures(self._project, self._spool_dir)
         url = {"api_url": _config.without_password(options.api_base)}
@@ -272,6 +273,7 @@ class Telemetry:
                 if self._writer.disk_error is not None:
                     self._tell_of_disk(self._writer.disk_error)
                 return True
+        self._writer.note("purged")
         return False
 
     def _printing_encoder(self) -> _event.Encoder:
@@ -331,6 +333,9 @@ class Telemetry:
     def _consent(self) -> Consent:
         """Read consent again; an opt-out stops this client for good."""
         consent = resolve(self._options.disabled, _config.environment(), _config.read_config_files(self._project))
+        choices, self._choices = self._choices, _config.choices_made(self._project)
+        if choices != self._choices:
+            self._writer.purge()  # perhaps `off`, then `on`: it has deleted what is on disk, not what waits in memory
         if not consent.enabled and not consent.passing:
             self._state = Lifecycle.DISABLED
             self._writer.purge()  # what waits in memory must not reach the disk, even if somebody opts in again

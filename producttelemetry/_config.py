@@ -166,6 +166,19 @@ def read_config_files(project: Paths) -> list[ConfigFile]:
     return found
 
 
+def choices_made(project: Paths) -> list[tuple[int, int, int] | None]:
+    """Return what is another value after somebody has written a `config.json`, if with the same content."""
+    made: list[tuple[int, int, int] | None] = []
+    for path in project.config_files:
+        try:
+            status = os.stat(path)
+        except OSError:
+            made.append(None)
+        else:
+            made.append((status.st_dev, status.st_ino, status.st_mtime_ns))
+    return made
+
+
 def _read_config(path: str) -> bytes | None:
     """Read a `config.json`; links are followed, for users keep such files elsewhere. A long one is none of ours."""
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe must not make us wait

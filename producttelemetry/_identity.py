@@ -18,6 +18,8 @@ from ._event import uuid4
 if TYPE_CHECKING:
     from ._config import Paths
 
+#: Levels of the path that are this package's: the project's directory and the one of all projects.
+_OWN_DEPTH: Final = 2
 #: Longest wait for another process that creates the id, in seconds; after that we go on without it.
 _WAIT: Final = 0.1
 
@@ -162,6 +164,7 @@ def _is_erased(project: Paths, known: str) -> bool:
 
 def make_directory(project: Paths) -> None:
     """Make the project's directory; it may be a link of the user's to another disk, as it may for the spool."""
+    files.check_links(project.config_dir, _OWN_DEPTH)
     if not os.path.isdir(project.config_dir):
         files.make_directory(project.config_dir)
 

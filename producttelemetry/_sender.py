@@ -42,6 +42,8 @@ Drained: TypeAlias = Literal["empty", "failed", "waiting", "busy", "stopped", "l
 
 #: Seconds that one request may take, from the name look-up to the last byte.
 REQUEST_TIME: Final = 15.0
+#: Seconds after which a sender that has changed nothing has been stopped: a request cannot take that long.
+STANDSTILL: Final = 2 * REQUEST_TIME
 #: Seconds between two looks of somebody who waits for another sender, or lingers.
 _LOOK: Final = 0.05
 
@@ -235,10 +237,15 @@ class Sender:
             self._log.once("error", "erasure", what)
 
     def _take_turn(self, deadline: float) -> bool:
-        """Become the one sender; give up when the other one has sent everything, or at the deadline."""
+        """Become the one sender; give up at the deadline, or when the other one has sent everything or stands still."""
         self._directory.check_place()  # `sender.lock` must not be made behind a link
+        seen: object = None
+        changed = time.monotonic()
         while not self._lock.acquire(0.0):
-            if time.monotonic() >= deadline or not self._reader.has_work():
+            queue = (self._directory.segments(), self._directory.ledger())
+            if queue != seen:
+                seen, changed = queue, time.monotonic()
+            if time.monotonic() >= min(deadline, changed + STANDSTILL) or not self._reader.has_work():
                 return False
             time.sleep(_LOOK)
         return True

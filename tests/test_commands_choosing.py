@@ -193,6 +193,23 @@ def test_off_does_not_wait_for_a_sender_that_lingers(telemetry: Callable[..., Te
     assert ["stopped"] == ended
 
 
+def test_off_and_on_forget_what_waits_in_memory(
+    telemetry: Callable[..., Telemetry], collector: RunningCollector, home: Path
+) -> None:
+    """The disk has never worked, so that `off` finds nothing to delete, and nobody has looked between the two."""
+    spool = config_dir(home) / "spool"
+    spool.parent.mkdir(parents=True)
+    spool.write_text("no directory")
+    client = telemetry(collector.url, flush_at=10**6, flush_interval=1000.0)
+    client.track("before.off")
+    assert 1 == client.stats().volatile
+    assert [0, 0] == [run(command).returncode for command in ("off", "on")]
+    client.flush()
+    client.track("after.on")
+    client.flush()
+    assert ["after.on"] == [event["event_name"] for event in harness.stored(collector)]
+
+
 def test_two_choices_at_once_leave_one_whole_file(home: Path) -> None:
     """Commands that write at the same moment do not write into each other's file."""
     code = "import sys; from producttelemetry.cli import main; sys.exit(max(main([sys.argv[1]]) for _ in range(40)))"

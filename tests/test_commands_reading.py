@@ -217,6 +217,7 @@ def test_no_permission_is_one_line_and_changes_nothing(
     [
         (0, "just now"),
         (4, "just now"),
+        (-0.3, "now"),
         (5, "5 seconds ago"),
         (60, "1 minute ago"),
         (200, "3 minutes ago"),
@@ -227,7 +228,7 @@ def test_no_permission_is_one_line_and_changes_nothing(
         (-86400, "in 1 d"),
     ],
 )
-def test_relative_times(seconds: int, expected: str) -> None:
+def test_relative_times(seconds: float, expected: str) -> None:
     """A time reads as people say it."""
     now = datetime.now(UTC)
     assert expected == screen.relative(now - timedelta(seconds=seconds), now)

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from producttelemetry import _identity, _queues
+from producttelemetry import _detached, _identity, _queues, _sender
+from producttelemetry import _files as files
 from producttelemetry import _notes as notes
-from producttelemetry._spool import Directory
+from producttelemetry._detach import Task
+from producttelemetry._spool import SENDER_LOCK, Directory
 from producttelemetry.collector import Fault
 from tests import harness
 from tests.answers import reply
@@ -96,6 +98,18 @@ def test_draining_stops_at_the_first_failure(
     assert sizes == [len(events) for events in dialogue.sent()]
     assert list(left) == pending(client)
     assert client.stats().retry_at is not None
+
+
+def test_a_sender_that_does_not_go_on_is_not_waited_for_for_ever(quiet: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was stopped with `sender.lock` in hand: the command `flush`, which has no deadline, ends all the same."""
+    monkeypatch.setattr(_sender, "STANDSTILL", 0.2)
+    client = quiet()
+    track(client, 1)
+    client._seal()
+    task = Task("key", client._options.api_base, *client._project, client._spool_dir)
+    with closing(files.Lock(str(harness.spool(client) / SENDER_LOCK))) as lock:
+        assert lock.acquire(0.0)
+        assert "busy" == _detached.sender(task).drain(explicit=True)
 
 
 @pytest.mark.parametrize("choice", ["opted out", "deleted", "erased"])

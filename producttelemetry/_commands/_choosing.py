@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 _PATIENCE: Final = 5.0
 #: Longest wait for another command that writes a choice, in seconds.
 _LOCK_WAIT: Final = 1.0
+#: Levels of a path that may be links: `config.json`, the project's directory and the one of all projects.
+_LINKS: Final = 3
 _SILENT: Final = _config.Environment(None, None, "", "")
 
 
@@ -126,6 +128,7 @@ def _write(project: Paths, path: str, *, choice: bool) -> _Written:
         understood = before is None or resolve(False, _SILENT, (before,)).problem is None
         known = json.loads(before.content) if before is not None and before.content and understood else {}
         content = json.dumps({**known, "telemetry": choice}, indent=2) + "\n"
-        # A link is followed, for users keep such files elsewhere.
+        # A link is followed, for users keep such files elsewhere; by root not to another owner's.
+        files.check_links(path, _LINKS)
         files.replace(os.path.realpath(path), content.encode(), durable=True)
     return _Written(path, replaced=not understood)

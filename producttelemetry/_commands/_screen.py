@@ -150,10 +150,10 @@ def size(number: int) -> str:
 
 
 def relative(moment: datetime, now: datetime) -> str:
-    """Return `3 minutes ago`, `just now` or `in 12 s`. Both moments are aware."""
+    """Return `3 minutes ago`, `just now`, `now` or `in 12 s`. Both moments are aware."""
     seconds = round((now - moment).total_seconds())
     if 0 <= seconds < _NOW:
-        return "just now"
+        return "just now" if moment <= now else "now"
     unit, name, short = next(each for each in _UNITS if abs(seconds) >= each[0])
     number = abs(seconds) // unit
     return f"{counted(number, name)} ago" if seconds > 0 else f"in {number:,} {short}"

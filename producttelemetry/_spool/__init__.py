@@ -70,9 +70,10 @@ The invariants
     what it is sending from there: twice is better than never.
 10. No lock file is ever deleted or renamed.
 11. A purge counts and unlinks, also what living writers have open (there it blanks what it has counted), and does not
-    depend on getting the lock. They find out at their next reservation or seal, count what they wrote since as
-    `purged`, and start afresh. A writer that is killed before that takes the count of those few events with it; and
-    where the ledger cannot be written, they are deleted all the same.
+    depend on getting the lock. They find out with their next event (at their next reservation or seal on a file system
+    that hides that an open file was deleted), count what they wrote since as `purged`, and start afresh. A writer that
+    is killed before that takes the count of those few events with it; and where the ledger cannot be written, they are
+    deleted all the same.
 
 What survives: with `fsync=False` an appended event survives the death of every process, not of the machine; with
 `fsync=True` the line and the name of its file are on stable storage before `append` returns. A rename that a power cut

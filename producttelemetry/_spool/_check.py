@@ -44,9 +44,8 @@ def check(path: str, cap: int | None = None) -> list[str]:
 
 
 def _foreign(directory: Directory) -> Iterator[str]:
-    regular = set(files.names(directory.path))
-    for name in files.listing(directory.path):
-        if name not in regular:
+    for name, regular in sorted(files.entries(directory.path)):
+        if not regular:
             yield f"{name}: not a regular file (invariant 8)"
         elif parse_name(name) is None and name not in _OTHER_FILES:
             yield f"{name}: not a name of this format (invariant 8)"

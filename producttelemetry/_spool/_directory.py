@@ -38,6 +38,8 @@ REJECTED: Final = "rejected.jsonl"
 PURGE_MARK: Final = "purged"
 #: Levels that are the spool's own: the destination, v1, spool. Above them users do have links.
 _OWN_DEPTH: Final = 3
+#: Levels above them that are this package's: the project's directory and the one of all projects.
+_PROJECT_DEPTH: Final = 2
 #: Directories above a destination that may be new: v1, spool, the slug's, the package's, ~/.config.
 _DEPTH: Final = 5
 #: Most bytes of `rejected.jsonl`; beyond them the older half goes.
@@ -76,6 +78,7 @@ class Directory:
 
     def create(self, description: Mapping[str, Any]) -> None:
         """Create the directory and `destination.json`; needs no lock, everybody writes the same."""
+        self._check_links()
         files.make_directory(self.path)
         if self.durable:
             self._sync_parents()
@@ -95,7 +98,14 @@ class Directory:
             for _ in range(_OWN_DEPTH):
                 files.check_directory(place)
                 place = os.path.dirname(place)
+            self._check_links()
             self._is_real = True
+
+    def _check_links(self) -> None:
+        project = self.path
+        for _ in range(_OWN_DEPTH):
+            project = os.path.dirname(project)
+        files.check_links(project, _PROJECT_DEPTH)
 
     def _sync_parents(self) -> None:
         parent = os.path.dirname(self.path)
