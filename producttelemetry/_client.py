@@ -288,6 +288,8 @@ class Telemetry:
         if self._state is Lifecycle.DISABLED:
             return None
         client_id = self._client_id()
+        with contextlib.suppress(OSError):  # what cannot be read stays where it is
+            self._take_over(client_id)
         self._encoder = _event.Encoder(client_id, self._session_id, self._options.default_properties)
         return self._encoder
 
@@ -298,6 +300,15 @@ class Telemetry:
         except OSError as error:
             self._tell_of_disk(error)
             return self._identity.make_up()
+
+    def _take_over(self, client_id: str) -> None:
+        """Take into the queue what the SDK before this one has left; see `_migration`."""
+        if files.exists(self._project.former_events):  # else that is all it costs
+            migration = _process.late_import("_migration")
+            if migration is not None:
+                options = self._options
+                host = (client_id, options.max_queue_size, options.write_key or "", options.before_send)
+                migration.take_over(self._project, self._writer, migration.Host(*host))
 
     def _tell_of_disk(self, error: OSError, effect: str = "telemetry works from memory") -> None:
         self._log.once("warning", effect, f"{effect}, because the disk fails: {error}")

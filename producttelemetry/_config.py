@@ -88,6 +88,16 @@ class Paths(NamedTuple):
         return os.path.join(self.config_dir, "client_id")
 
     @property
+    def former(self) -> str:
+        """The directory of `ptelemetry`, the SDK before this one: `~/.config/...` on every platform."""
+        return os.path.dirname(self.config_files[-1]) if self.config_files else self.config_dir
+
+    @property
+    def former_events(self) -> str:
+        """The file that `ptelemetry` leaves events in; see `_migration`."""
+        return os.path.join(self.former, "pending_events.json")
+
+    @property
     def spool(self) -> str:
         """The directory above all destinations."""
         return os.path.join(self.config_dir, "spool", SPOOL_VERSION)

@@ -204,7 +204,7 @@ class _Asking:
             return False
 
     def _run(self, connect: Callable[[], Transport], deadline: float, decide: Callable[[], bool]) -> bool:
-        place = _has_place(self._project, needed=bool(self._ids))
+        place = _has_place(self._project, needed=bool(self._ids or _identity.read_client_id(self._project)))
         with _held(self._project, deadline) if place else contextlib.nullcontext(True) as held:
             try:
                 ids = self._note(place) if held else None

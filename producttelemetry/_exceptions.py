@@ -87,6 +87,17 @@ def describe_message(message: str, home: str, users: Collection[str], write_key:
     return _head(_scrub_ends(message, home, users, write_key))
 
 
+def describe_again(properties: Mapping[str, Any], home: str, users: Collection[str], write_key: str) -> dict[str, Any]:
+    """Return the properties of an error event that another SDK described as this one would have described them."""
+    forms = {"error_message": _head, "stack_trace": _head_and_tail}
+    return {
+        name: forms[name](_scrub_ends(value, home, users, write_key))
+        if name in forms and isinstance(value, str)
+        else value
+        for name, value in properties.items()
+    }
+
+
 def scrub(text: str, home: str, users: Collection[str], write_key: str = "") -> str:
     """Replace the home directory and, in paths, the user's name by `~`; and the write key, if a source line has it.
 

@@ -75,11 +75,28 @@ def read_client_id(project: Paths) -> str | None:
     Raises:
         OSError: the file exists and cannot be read.
     """
+    return _read(project.client_id) or _former_id(project)
+
+
+def _read(path: str) -> str | None:
     try:
-        content = files.read(project.client_id, limit=64).strip().lower()
+        content = files.read(path, limit=64).strip().lower()
     except (FileNotFoundError, NotADirectoryError):
         return None
     return content.decode() if notes.CLIENT_ID.fullmatch(content) else None
+
+
+def _former(project: Paths) -> str | None:
+    """Return where `ptelemetry`, the SDK before this one, keeps its client id; None if that is our own place."""
+    return None if project.former == project.config_dir else os.path.join(project.former, "client_id")
+
+
+def _former_id(project: Paths) -> str | None:
+    """Return the id of an installation that used the SDK before this one: it stays the same one."""
+    path = _former(project)
+    with contextlib.suppress(OSError):
+        return None if path is None else _read(path)
+    return None
 
 
 def client_id(project: Paths, mine: str | None = None) -> str:
@@ -92,25 +109,26 @@ def client_id(project: Paths, mine: str | None = None) -> str:
     Raises:
         OSError: it can be neither read nor written.
     """
-    known = read_client_id(project)
+    known = _read(project.client_id)
     if known is not None and _is_erased(project, known):  # whoever erased it could not delete the file
         forget_client_id(project, known)
         known = None
     if known is not None:
         return known
     make_directory(project)
+    mine = mine or _former_id(project)
     if mine is None or _is_erased(project, mine):
         mine = uuid4()
     # Exclusive without a lock: also against a signal handler that comes in between and tracks the first event itself.
     with contextlib.suppress(OSError):  # a file system without hard links; the lock below has to do
         if files.publish(project.client_id, mine.encode() + b"\n"):
             return mine
-    known = read_client_id(project)
+    known = _read(project.client_id)
     if known is not None:
         return known
     with closing(lock(project)) as held:
         held.acquire(_WAIT)
-        known = read_client_id(project)
+        known = _read(project.client_id)
         if known is None:  # there is none, or what is there is no UUID
             known = mine
             files.replace(project.client_id, mine.encode() + b"\n")
@@ -132,8 +150,9 @@ def forget_client_id(project: Paths, erased: str) -> None:
         return
     with closing(lock(project)) as held:
         held.acquire(_WAIT)
-        if read_client_id(project) == erased:
-            files.unlink(project.client_id)
+        for path in (project.client_id, _former(project)):
+            if path is not None and _read(path) == erased:
+                files.unlink(path)
 
 
 def _is_erased(project: Paths, known: str) -> bool:

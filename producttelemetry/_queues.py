@@ -41,6 +41,11 @@ def purge(project: Paths, deadline: float = float("inf"), ids: Collection[bytes]
     """
     events = 0
     failed: OSError | None = None
+    if ids is None:  # before the queues: what is being taken over is in one of them then
+        try:
+            events += _delete_former(project)
+        except OSError as error:
+            failed = error
     for directory in destinations(project):
         with closing(directory):
             try:
@@ -50,6 +55,14 @@ def purge(project: Paths, deadline: float = float("inf"), ids: Collection[bytes]
     if failed is not None:
         raise failed
     return events
+
+
+def _delete_former(project: Paths) -> int:
+    if not files.exists(project.former_events):
+        return 0
+    from . import _migration  # noqa: PLC0415  # start-up time; hardly anybody has such a file
+
+    return _migration.delete(project)
 
 
 def destinations(project: Paths) -> list[Directory]:

@@ -10,6 +10,7 @@ import importlib
 import json
 import os
 import shutil
+import uuid
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -106,6 +107,26 @@ def purge(make: Make) -> None:
     client._seal(last=True)
 
 
+def taking_over(make: Make) -> None:
+    """Have events of the SDK before this one, another session's in each run, and track one more."""
+    home = Path(os.environ["HOME"])
+    session = str(uuid.uuid4())
+    (home.parent / "left").write_text(session)
+    event = {
+        "event_name": "test.event",
+        "event_type": "usage",
+        "client_id": str(uuid.UUID(int=1)),
+        "session_id": session,
+        "timestamp": "2025-06-01T12:00:00+00:00",
+    }
+    events = [{**event, "properties": {"number": number}} for number in range(3)]
+    place = home / harness.CONFIG
+    place.mkdir(parents=True)
+    (place / "client_id").write_text(event["client_id"])
+    (place / "pending_events.json").write_text(json.dumps({"events": events}))
+    tracking(1)(make)
+
+
 #: What a client would make for itself, but for the certificates, whose loading costs twenty times the rest of a flush.
 _NETWORK: Final = httpx.HTTPTransport(verify=False)  # the server is on loopback, and speaks no TLS
 #: Larger than what a segment holds before it is sealed, in 34 events.
@@ -130,6 +151,7 @@ SCENARIOS: Final = {
     ),
     "release and back off": Scenario(sealing(2), sending, fault={"status": 503}, torn=True),
     "purge": Scenario(sealing(2, 2), purge),
+    "take over from ptelemetry": Scenario(nothing, taking_over, torn=True),
 }
 
 

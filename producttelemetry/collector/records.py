@@ -7,7 +7,12 @@ from typing import Any, Final
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """One event of a batch that was not stored: its place in the batch, and why."""
+    """One event of a batch that was not stored.
+
+    Attributes:
+        index: its place in the batch, from 0.
+        message: why, for people.
+    """
 
     index: int
     message: str
@@ -60,7 +65,13 @@ EVERYTHING: Final = Query()
 
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
-    """An accepted event: its place in the order of arrival, when it came (epoch seconds), and its JSON text."""
+    """An accepted event.
+
+    Attributes:
+        rowid: its place in the order of arrival, from 1; never used twice.
+        received_at: when it came, in seconds since 1970.
+        text: its JSON, as it was sent.
+    """
 
     rowid: int
     received_at: float
@@ -75,7 +86,14 @@ class StoredEvent:
 
 @dataclass(frozen=True, slots=True)
 class RejectedEvent:
-    """A refused event: when it came (epoch seconds), the JSON text of what came, and what was wrong with it."""
+    """A refused event.
+
+    Attributes:
+        rowid: its place in the order of refusal, from 1; never used twice.
+        received_at: when it came, in seconds since 1970.
+        text: its JSON, as it was sent.
+        message: what was wrong with it, for people.
+    """
 
     rowid: int
     received_at: float

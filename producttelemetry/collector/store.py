@@ -116,7 +116,12 @@ class Store:
         return Receipt(len(rows), errors)
 
     def add_identity(self, client_id: str, user_id: str) -> bool:
-        """Link a client to a user; tell whether the link is new."""
+        """Link a client to a user; tell whether the link is new.
+
+        Args:
+            client_id: a UUID in any case.
+            user_id: a text.
+        """
         with self._transaction() as database:
             created = database.execute(
                 "INSERT INTO identities VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
@@ -126,7 +131,11 @@ class Store:
         return created == 1
 
     def erase(self, client_id: str) -> int:
-        """Remove every event and identity of a client and note the request; return the number of events removed."""
+        """Remove every event and identity of a client and note the request; return the number of events removed.
+
+        Args:
+            client_id: a UUID in any case.
+        """
         client_id = client_id.lower()
         with self._transaction() as database:
             erased = database.execute("DELETE FROM events WHERE client_id = ?", (client_id,)).rowcount
@@ -144,7 +153,7 @@ class Store:
             self._epoch = _new_epoch()
 
     def events(self, query: Query = EVERYTHING) -> list[StoredEvent]:
-        """List accepted events."""
+        """List accepted events, all or those that a `query` asks for."""
         with self._reading(indexed=query.is_filtered) as database:
             return [StoredEvent(*row) for row in listing.events(database, query)]
 
@@ -154,7 +163,7 @@ class Store:
             return [RejectedEvent(*row) for row in listing.rejected(database, query)]
 
     def brief_events(self, query: Query = EVERYTHING) -> list[Brief]:
-        """List accepted events without their text."""
+        """List accepted events, all or those that a `query` asks for, without their text."""
         with self._reading(indexed=query.is_filtered) as database:
             return listing.brief_events(database, query)
 
