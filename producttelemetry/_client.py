@@ -19,6 +19,7 @@ from ._consent import resolve
 from ._erasure import Erasures
 from ._errors import EventRejected, Purged, QueueFull
 from ._flushing import Flusher
+from ._lock import Lock
 from ._log import Log
 from ._sender import Sender
 from ._spool import SENDER_LOCK, Directory, Writer
@@ -141,7 +142,7 @@ class Telemetry:
         self._writer = Writer(writing, url, options.max_queue_size, options.overflow)
         self._sender = Sender(
             Directory(self._spool_dir, durable=options.fsync),
-            files.Lock(os.path.join(self._spool_dir, SENDER_LOCK)),
+            Lock(os.path.join(self._spool_dir, SENDER_LOCK)),
             self._connect,
             lambda: self._consent().sends,
             self._erasures,

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from . import _config
 from . import _files as files
+from ._lock import Lock
 from ._spool import SENDER_LOCK
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def start(task: Task, own: Sender) -> bool:
         return False
     if own.waits():
         return True
-    lock = files.Lock(os.path.join(task.spool, SENDER_LOCK))
+    lock = Lock(os.path.join(task.spool, SENDER_LOCK))
     try:
         if lock.acquire(0.0):
             return _hand_over(task, lock)
@@ -96,7 +97,7 @@ def start(task: Task, own: Sender) -> bool:
         lock.forget()  # closed and not unlocked: the child holds it now
 
 
-def _hand_over(task: Task, lock: files.Lock | None) -> bool:
+def _hand_over(task: Task, lock: Lock | None) -> bool:
     # Relative entries mean another place by now: the host may have changed to a directory that anybody can write to.
     path = [place for place in sys.path if isinstance(place, str) and os.path.isabs(place)]
     holds = (-1, os.getpid()) if lock is None else (_LOCK, 0)
@@ -134,7 +135,7 @@ if sys.platform == "win32":
     #: A lock cannot be inherited here: a second sender may start, and ends when it finds the first.
     _LOCK: Final = -1
 
-    def _spawn(command: list[str], stdin: int, lock: files.Lock | None) -> None:
+    def _spawn(command: list[str], stdin: int, lock: Lock | None) -> None:
         import subprocess  # noqa: PLC0415  # start-up time
 
         if lock is not None:
@@ -152,7 +153,7 @@ else:
     #: Where the child finds the lock, behind its three streams.
     _LOCK: Final = 3
 
-    def _spawn(command: list[str], stdin: int, lock: files.Lock | None) -> None:
+    def _spawn(command: list[str], stdin: int, lock: Lock | None) -> None:
         # Not subprocess: importing it takes longer than everything else at exit, and a fork would run the host's hooks.
         null = os.open(os.devnull, os.O_RDWR)
         copies: list[int] = []

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Iterable
 
     from ._config import Paths
+    from ._lock import Lock
     from ._retry import Outcome
     from ._transport import Transport
 
@@ -275,7 +276,7 @@ class _Asking:
 class _Tenant:
     """Keeps `erasing.lock` ours: a forked child that lives on must not keep its copy when we die."""
 
-    def __init__(self, lock: files.Lock) -> None:
+    def __init__(self, lock: Lock) -> None:
         self._lock = lock
 
     def leave(self) -> None:

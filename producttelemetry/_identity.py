@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from . import _files as files
 from . import _notes as notes
 from ._event import uuid4
+from ._lock import Lock
 
 if TYPE_CHECKING:
     from ._config import Paths
@@ -169,6 +170,6 @@ def make_directory(project: Paths) -> None:
         files.make_directory(project.config_dir)
 
 
-def lock(project: Paths) -> files.Lock:
+def lock(project: Paths) -> Lock:
     """Return the lock of what has no other in the project's directory: the client id, `config.json`."""
-    return files.Lock(os.path.join(project.config_dir, "client_id.lock"))
+    return Lock(os.path.join(project.config_dir, "client_id.lock"))

@@ -21,6 +21,7 @@ import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from . import _files as files
+from ._lock import Lock
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -102,9 +103,9 @@ def write_requests(project: Paths, left: Collection[Request]) -> None:
         files.sync_directory(project.config_dir)
 
 
-def lock(project: Paths) -> files.Lock:
+def lock(project: Paths) -> Lock:
     """Return the lock of both files."""
-    return files.Lock(os.path.join(project.config_dir, "erasing.lock"))
+    return Lock(os.path.join(project.config_dir, "erasing.lock"))
 
 
 def _erased(project: Paths) -> str:

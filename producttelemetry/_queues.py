@@ -12,6 +12,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
 from . import _files as files
+from ._lock import Lock
 from ._spool import SENDER_LOCK, Directory
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def destinations(project: Paths) -> list[Directory]:
 
 def is_sending(spool: str) -> bool:
     """Whether somebody holds `sender.lock`."""
-    lock = files.Lock(os.path.join(spool, SENDER_LOCK))
+    lock = Lock(os.path.join(spool, SENDER_LOCK))
     try:
         return not lock.acquire(0.0)
     finally:

@@ -6,7 +6,7 @@ the back-off beside the spool for all processes.
 
 The loop runs in the flush thread of a host, in the detached process (`_detached`) and in commands. They differ in the
 lock object they bring: filelock registers a fork hook that makes `os.fork()` fail for the other threads of a process on
-CPython 3.12 and later, so inside a host the same lock is taken by `_files.Lock`; both are `flock` on one file.
+CPython 3.12 and later, so inside a host the same lock is taken by `_lock.Lock`; both are `flock` on one file.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 from . import _batch, _retry
 from . import _files as files
 from ._errors import ClaimLost, LockTimeout
+from ._lock import Lock
 from ._record import parse_line
 from ._retry import Outcome
 from ._spool import RETRY, Directory, Reader, Settled
@@ -137,7 +138,7 @@ class Sender:
     def after_fork(self) -> None:
         """Forget the parent's locks. Called in a forked child."""
         self._reader.after_fork()
-        if isinstance(self._lock, files.Lock):
+        if isinstance(self._lock, Lock):
             self._lock.forget()
 
     # --- the shared back-off ----------------------------------------------------------------------------------------

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import filelock
 
 from producttelemetry import _detached
-from producttelemetry import _files as files
 from producttelemetry._detach import Task
 from producttelemetry._filelock import FileLock
+from producttelemetry._lock import Lock
 from tests import harness
 from tests.children import make, report
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 def holder(settings: dict[str, Any]) -> None:
     """Take and give back a lock as the test says, and answer whether we have it."""
-    lock: SenderLock = files.Lock(settings["path"]) if settings["by"] == "host" else FileLock(settings["path"])
+    lock: SenderLock = Lock(settings["path"]) if settings["by"] == "host" else FileLock(settings["path"])
     for line in sys.stdin:
         if line == "acquire\n":
             report(json.dumps(lock.acquire(0.0)))

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from producttelemetry import _files as files
+from producttelemetry import _lock
+from producttelemetry._lock import Lock
 from producttelemetry._record import parse_name
 from tests import harness
 from tests.oracle import listen
@@ -54,7 +55,7 @@ class Waits:
     def watch(self, acquire: Callable[..., bool]) -> Callable[..., bool]:
         """Return `Lock.acquire` with a look at what it does."""
 
-        def watched(lock: files.Lock, *given: float) -> bool:
+        def watched(lock: Lock, *given: float) -> bool:
             self._asked = 0.0
             taken = acquire(lock, *given)
             self.longest = max(self.longest, self._asked)
@@ -100,8 +101,8 @@ def neighbour(
 ) -> Iterator[Neighbour]:
     """A client that goes on while another process stands still."""
     waits = Waits()
-    monkeypatch.setattr(files, "time", waits)
-    monkeypatch.setattr(files.Lock, "acquire", waits.watch(files.Lock.acquire))
+    monkeypatch.setattr(_lock, "time", waits)
+    monkeypatch.setattr(Lock, "acquire", waits.watch(Lock.acquire))
     client = telemetry(oracle.collector.url, max_queue_size=CAP, flush_at=10**6, flush_interval=3600.0)
     made = Neighbour(client, waits, oracle.journal())
     yield made

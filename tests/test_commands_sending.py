@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from producttelemetry import _files as files
+from producttelemetry._lock import Lock
 from producttelemetry.collector.faults import Fault
 from tests import harness
 from tests.commands_support import COMMAND, config_dir, json_of, queue, run
@@ -157,7 +157,7 @@ def test_flush_waits_for_another_sender_with_what_killed_programs_left(collector
     settings = {"url": collector.url, "events": 2, "leave": "_exit", "arguments": {"flush_at": 99}}
     assert 0 == harness.run("track", json.dumps(settings)).returncode
     directory = Path(json_of("status")["destinations"][0]["spool_dir"])
-    lock = files.Lock(str(directory / "sender.lock"))
+    lock = Lock(str(directory / "sender.lock"))
     assert lock.acquire(0.0)
     variables = {**os.environ, **server(collector)}
     with subprocess.Popen([*COMMAND, "flush"], env=variables, stdout=subprocess.PIPE, text=True) as command:

@@ -14,6 +14,7 @@ import pytest
 from producttelemetry import _files as files
 from producttelemetry import _transport  # noqa: F401  # pyright: ignore[reportUnusedImport]  # for a child that may not read it
 from producttelemetry._errors import ClaimLost
+from producttelemetry._lock import Lock
 from producttelemetry._record import parse_name
 from producttelemetry._spool import Claim, Directory, Reader, Settled, check
 from tests import collector_support, harness, test_damage
@@ -100,7 +101,7 @@ def test_a_senders_lock_deleted_while_held_counts_nothing_twice(scene: Scene) ->
     path = scene.oracle.spool / "sender.lock"
 
     def first() -> Claim:
-        assert files.Lock(str(path)).acquire(5.0)
+        assert Lock(str(path)).acquire(5.0)
         claim = Reader(Directory(str(scene.oracle.spool))).claim()
         assert claim is not None
         return claim

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from producttelemetry import _files as files
+from producttelemetry._lock import Lock
 from tests import harness
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def open_and_close(function: Callable[[str], int]) -> Callable[[str], None]:
     return lambda path: os.close(function(path))
 
 
-def take_and_close(lock: files.Lock) -> None:
+def take_and_close(lock: Lock) -> None:
     """Take a lock and let go of it."""
     lock.acquire(0.0)
     lock.close()
@@ -48,7 +49,7 @@ MAKERS: dict[str, Callable[[str], object]] = {
     "replace": lambda path: files.replace(path, b"x"),
     "publish": lambda path: files.publish(path, b"x"),
     "overwrite": lambda path: files.overwrite(path, b"x"),
-    "Lock": lambda path: take_and_close(files.Lock(path)),
+    "Lock": lambda path: take_and_close(Lock(path)),
 }
 #: Everything that opens a file which exists.
 OPENERS: dict[str, Callable[[str], object]] = {

@@ -1,4 +1,4 @@
-"""`_files.Lock`: excludes descriptors, threads and processes alike, and waits no longer than it says."""
+"""`_lock.Lock`: excludes descriptors, threads and processes alike, and waits no longer than it says."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from producttelemetry import _files as files
-from producttelemetry._files import Lock
+from producttelemetry import _lock
+from producttelemetry._lock import LONGEST_QUEUE, Lock
 from tests import harness
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 #: Takes the lock, says so, and keeps it until its input ends.
 PROGRAM = """
 import sys
-from producttelemetry._files import Lock
+from producttelemetry._lock import Lock
 lock = Lock(sys.argv[1])
 print(lock.acquire(0.0), flush=True)
 sys.stdin.read()
@@ -53,7 +53,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> _Time:
     made = _Time()
     tokens = iter(range(10**9))
     names = {"monotonic": made.monotonic, "sleep": made.sleep, "monotonic_ns": lambda: next(tokens)}
-    monkeypatch.setattr(files, "time", SimpleNamespace(**names))
+    monkeypatch.setattr(_lock, "time", SimpleNamespace(**names))
     return made
 
 
@@ -253,4 +253,4 @@ def test_a_lock_that_changes_hands_is_waited_for(lock: Callable[[], Lock], clock
 
     clock.meanwhile = change_hands
     assert not mine.acquire(0.05)
-    assert files.LONGEST_QUEUE <= sum(clock.sleeps) <= files.LONGEST_QUEUE * 1.01
+    assert LONGEST_QUEUE <= sum(clock.sleeps) <= LONGEST_QUEUE * 1.01

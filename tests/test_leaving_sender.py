@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from producttelemetry import _detach
-from producttelemetry import _files as files
+from producttelemetry._lock import Lock
 from producttelemetry.collector import Fault
 from tests import harness
 from tests.leaving_support import (
@@ -88,7 +88,7 @@ def test_the_lock_is_never_free_between_a_host_and_its_sender(host: str, telemet
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.setblocking(False)
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        lock = files.Lock(os.path.join(telemetry(url)._spool_dir, "sender.lock"))
+        lock = Lock(os.path.join(telemetry(url)._spool_dir, "sender.lock"))
         settings = {"url": url, "way": "detach", "arguments": {"on_exit": "detach"}}
         assert 0 == harness.run(host, json.dumps(settings), MODULE).returncode
         deadline = time.monotonic() + 30
@@ -211,7 +211,7 @@ def test_a_sender_waits_for_its_host_for_a_bounded_time(telemetry: Callable[...,
     client = telemetry()
     client.track("test.event")
     client._seal()
-    lock = files.Lock(os.path.join(client._spool_dir, "sender.lock"))
+    lock = Lock(os.path.join(client._spool_dir, "sender.lock"))
     task = _detach.Task("key", f"{harness.NO_SERVER}/api", *client._project, client._spool_dir)._asdict()
     with lock:
         assert lock.acquire(0.0)

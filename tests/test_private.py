@@ -210,10 +210,10 @@ def test_no_path_of_the_user_reaches_the_disk(
             "file:///~/a file:///~/a",
         ),
         (
-            "/root",
-            "root",
-            "/root/a, root of /var/root, rooted, /rooted, the root",
-            "~/a, root of /var~, rooted, /rooted, the root",
+            "/data",
+            "data",
+            "/data/a, data of /var/data, dataset, /dataset, the data",
+            "~/a, data of /var~, dataset, /dataset, the data",
         ),
         ("/", "root", "/a/b / root", "/a/b / root"),
         (

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from producttelemetry import _detached, _identity, _queues, _sender
-from producttelemetry import _files as files
 from producttelemetry import _notes as notes
 from producttelemetry._detach import Task
+from producttelemetry._lock import Lock
 from producttelemetry._spool import SENDER_LOCK, Directory
 from producttelemetry.collector import Fault
 from tests import harness
@@ -107,7 +107,7 @@ def test_a_sender_that_does_not_go_on_is_not_waited_for_for_ever(quiet: Make, mo
     track(client, 1)
     client._seal()
     task = Task("key", client._options.api_base, *client._project, client._spool_dir)
-    with closing(files.Lock(str(harness.spool(client) / SENDER_LOCK))) as lock:
+    with closing(Lock(str(harness.spool(client) / SENDER_LOCK))) as lock:
         assert lock.acquire(0.0)
         assert "busy" == _detached.sender(task).drain(explicit=True)
 

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from .. import _files as files
+from .._lock import LONGEST_QUEUE, Lock
 from .._record import LINE_BYTES, Segment, parse_line, parse_name, split_lines
 from ._ledger import LEDGER, Counts, read_counts
 
@@ -73,7 +74,7 @@ class Directory:
     def __init__(self, path: str, *, durable: bool = False) -> None:
         self.path = path
         self.durable = durable
-        self.lock = files.Lock(os.path.join(path, LOCK))
+        self.lock = Lock(os.path.join(path, LOCK))
         self._is_real = False
 
     def create(self, description: Mapping[str, Any]) -> None:
@@ -86,8 +87,8 @@ class Directory:
         if not files.exists(described):
             files.write_new(described, json.dumps(dict(description)).encode())
 
-    def acquire(self, timeout: float, longest: float = files.LONGEST_QUEUE) -> bool:
-        """Take the lock; see `files.Lock.acquire` and `check_place`."""
+    def acquire(self, timeout: float, longest: float = LONGEST_QUEUE) -> bool:
+        """Take the lock; see `Lock.acquire` and `check_place`."""
         self.check_place()
         return self.lock.acquire(timeout, longest)
 
@@ -163,7 +164,9 @@ class Directory:
         for segment in segments:
             try:
                 now = self._recover(segment) if segment.state == "open" or _lies(segment) else segment
-            except OSError:  # a living writer reserved without the lock, a purge went by, or another user's file
+            except OSError:
+                # A living writer reserved without the lock, a purge went by, or it cannot be opened: another user's, a
+                # bad block. Then its name counts; to refuse every event for as long would be worse than one too many.
                 now = segment
             if now is not None:
                 queue.append(now)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from .. import _files as files
 from .._errors import LockTimeout, Purged, QueueFull
+from .._lock import LONGEST_QUEUE
 from .._record import LAST_NUMBER, Segment
 from ._directory import LOCK_WAIT, SEGMENT_BYTES
 
@@ -56,7 +57,7 @@ class OpenSegment:
         self._size = 0
         self._left = 0
         self._extra_step_taken = False
-        self._longest = files.LONGEST_QUEUE
+        self._longest = LONGEST_QUEUE
 
     def abandon(self) -> None:
         """Close what was inherited from the parent process: unlock and seal nothing. Called in a forked child."""

@@ -19,7 +19,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from .._errors import ClaimLost, LockTimeout, Purged, QueueFull
-from .._files import LONGEST_QUEUE
+from .._lock import LONGEST_QUEUE
 from ._directory import LOCK_WAIT, Directory
 from ._ledger import DELIVERED, Settled, Tally
 from ._segment import OpenSegment, Overflow
