@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _config, _detach, _event, _identity, _look, _options, _process
 from . import _files as files
-from ._consent import resolve
+from ._consent import Consent, resolve
 from ._erasure import Erasures
 from ._errors import EventRejected, Purged, QueueFull
 from ._log import Log
 from ._sender import Sender
-from ._spool import SENDER_LOCK, Directory, Writer
+from ._spool import SENDER_LOCK, Directory
 from ._worker import Worker
 
 if TYPE_CHECKING:
@@ -117,8 +117,7 @@ class Telemetry:
         if consent.enabled:  # only now: reading paths costs an import
             self._project = _config.paths(options.project_slug)
             consent = resolve(options.disabled, environment, _config.read_config_files(self._project))
-        problem = consent.problem or options.problem
-        if problem is not None:
+        if (problem := consent.problem or options.problem) is not None:
             self._log.once("warning", "configuration", f"telemetry is disabled: {problem}")
         elif consent.enabled and options.write_key is None and not consent.log_only:
             self._log.once("warning", "write_key", "telemetry is disabled: no write_key and no OPS_WRITE_KEY")
@@ -139,7 +138,7 @@ class Telemetry:
         self._erasures = Erasures(self._project, self._spool_dir)
         writing = Directory(self._spool_dir, durable=options.fsync)
         url = {"api_url": _config.without_password(options.api_base)}
-        self._writer = Writer(writing, url, options.max_queue_size, options.overflow)
+        self._writer = options.make_writer(writing, url)
         self._sender = Sender(
             Directory(self._spool_dir, durable=options.fsync),
             files.Lock(os.path.join(self._spool_dir, SENDER_LOCK)),
@@ -266,7 +265,7 @@ class Telemetry:
             except Purged:
                 self._identity.forget()
                 self._encoder = None
-                if not self._may_send():
+                if not self._consent().may_store:
                     return False
             else:
                 if self._writer.disk_error is not None:
@@ -317,17 +316,19 @@ class Telemetry:
         with _process.imports:  # a child that is forked now would inherit import locks that nobody releases
             from ._transport import Transport  # noqa: PLC0415  # 100 ms, in the flush thread only
 
-        options = self._options
-        self._transport = Transport(options.api_base, options.write_key or "", options.transport)
+        self._transport = Transport(self._options.api_base, self._options.write_key or "", self._options.transport)
         return self._transport
 
     def _may_send(self) -> bool:
+        return self._consent().may_send
+
+    def _consent(self) -> Consent:
         """Read consent again; an opt-out stops this client for good."""
         consent = resolve(self._options.disabled, _config.environment(), _config.read_config_files(self._project))
         if not consent.enabled and not consent.passing:
             self._state = Lifecycle.DISABLED
             self._writer.purge()  # what waits in memory must not reach the disk, even if somebody opts in again
-        return consent.enabled and not consent.log_only
+        return consent
 
     def _flush(self, explicit: bool) -> float | None:
         """Flush once, in the flush thread; return in how many seconds to do so again."""
@@ -374,8 +375,7 @@ class Telemetry:
 
     def _drain_disk(self, explicit: bool) -> Drained:
         try:
-            deadline = time.monotonic() + self._options.flush_timeout
-            return self._sender.drain(explicit=explicit, deadline=deadline)
+            return self._sender.drain(explicit=explicit, deadline=time.monotonic() + self._options.flush_timeout)
         except FileNotFoundError:  # there is no spool yet
             return "empty"
         except OSError as error:

@@ -62,7 +62,7 @@ def possible() -> bool:
     # Embedding programs put their own path there, and must not be started a second time.
     interpreter = os.path.basename(sys.executable or "").lower().startswith(("python", "pypy"))
     frozen = getattr(sys, "frozen", False) or "__compiled__" in globals()
-    return interpreter and not frozen and os.getpid() != 1 and not _config.in_ci()
+    return interpreter and not frozen and os.getpid() != 1 and not _config.in_ci() and _config.test_dir() is None
 
 
 def is_sending(spool: str) -> bool:

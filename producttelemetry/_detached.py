@@ -58,7 +58,7 @@ def _project(task: Task) -> _config.Paths:
 
 def _may_send(task: Task) -> bool:
     consent = resolve(False, _config.environment(), _config.read_config_files(_project(task)))
-    return consent.enabled and not consent.log_only
+    return consent.may_send
 
 
 if sys.platform == "win32":

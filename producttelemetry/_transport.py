@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
+from . import _config
 from ._record import decode_json
 from ._retry import Outcome
 from ._version import __version__
@@ -146,6 +147,8 @@ class Transport:
         return self._request("DELETE", "/gdpr/delete-self", body, deadline, {})
 
     def _request(self, method: str, path: str, body: bytes, deadline: float, headers: dict[str, str]) -> Outcome:
+        if not _config.environment().admits(self._base):
+            return Outcome("unavailable", "a test runs, and this is not its server")
         left = deadline - time.monotonic()
         if left <= 0:
             return Outcome("unavailable", "no time left")

@@ -52,9 +52,8 @@ def flush(context: Context) -> int:
     base, key = _server(context)
     project = context.project()
     consent = _facts.consent(project)
-    if not consent.enabled or consent.log_only:
-        state = "only prints (OPS_TELEMETRY=log)" if consent.log_only else f"is off ({_report.why(consent)})"
-        raise TelemetryError(f"telemetry {state}: nothing was sent")
+    if not consent.may_send:
+        raise TelemetryError(f"telemetry {_report.state(consent)}: nothing was sent")
     path = project.destination(base, key)
     with closing(Directory(path)) as directory:
         try:
