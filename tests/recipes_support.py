@@ -63,8 +63,10 @@ def processes() -> list[int]:
 
 
 def settle(oracle: Oracle, slug: str, cap: int = 1000, *, exact: bool = False) -> Verdict:
-    """Wait until no process of the recipe is left, and ask the oracle about every event that one of them tracked."""
+    """Wait until no process of the recipe is left; assert that they have sent everything, and ask the oracle."""
     harness.wait_until(lambda: processes() == [])
+    arrived = {event["event_id"] for event in harness.stored(oracle.collector)}
+    assert set() == oracle.told().accepted - arrived, "the program has left events behind"
     arguments: dict[str, Any] = {"write_key": KEY, "project_slug": slug, "max_queue_size": cap}
     harness.assert_sound(harness.spool(oracle._make(oracle.collector.url, **arguments)), cap)
     return oracle.settle(exact=exact, **arguments)

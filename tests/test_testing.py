@@ -118,11 +118,13 @@ def test_no_way_around_a_users_choice(url: str, tmp_path: Path, monkeypatch: pyt
     harness.discard(client)
 
 
-def test_a_directory_that_is_none(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_directory_that_is_none(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A relative path leads nowhere, and least of all to the files of the machine's user."""
+    (tmp_path / "somewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OPS_TEST_DIR", "somewhere")
     client = Telemetry("key", on_exit="keep")
     client.track("app.started")
     assert 1 == client.stats().volatile
     harness.discard(client)
-    assert [] == list(home.iterdir())
+    assert [] == [*home.iterdir(), *(tmp_path / "somewhere").iterdir()]
