@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from tests import harness
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.oracle import Oracle, Verdict
 
 TESTS = harness.ROOT / "tests"
@@ -62,11 +64,16 @@ def processes() -> list[int]:
     return found
 
 
+def spool(oracle: Oracle, slug: str) -> Path:
+    """Return the directory of a recipe's queue."""
+    return harness.spool(oracle._make(oracle.collector.url, KEY, project_slug=slug))
+
+
 def settle(oracle: Oracle, slug: str, cap: int = 1000, *, exact: bool = False) -> Verdict:
     """Wait until no process of the recipe is left; assert that they have sent everything, and ask the oracle."""
     harness.wait_until(lambda: processes() == [])
     arrived = {event["event_id"] for event in harness.stored(oracle.collector)}
     assert set() == oracle.told().accepted - arrived, "the program has left events behind"
     arguments: dict[str, Any] = {"write_key": KEY, "project_slug": slug, "max_queue_size": cap}
-    harness.assert_sound(harness.spool(oracle._make(oracle.collector.url, **arguments)), cap)
+    harness.assert_sound(spool(oracle, slug), cap)
     return oracle.settle(exact=exact, **arguments)
