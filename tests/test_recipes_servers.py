@@ -66,9 +66,9 @@ def test_gunicorn(oracle: Oracle) -> None:
         with server(oracle, listening, "-m", "gunicorn", *options, "gunicorn_web:application"):
             pids: list[int] = []
             for _ in range(3):
-                harness.assert_sound(recipes_support.spool(oracle, "shop"), 1000)
                 with ThreadPoolExecutor(4) as pool:
                     served = list(pool.map(ask, [listening] * 40))
+                harness.assert_sound(recipes_support.spool(oracle, "shop"), 1000)
                 pids += [int(each.split()[-1]) for each in served if each is not None]
                 with contextlib.suppress(ProcessLookupError):  # it may be one that was replaced
                     os.kill(pids[-1], signal.SIGKILL)
