@@ -40,7 +40,7 @@ def test_commands_in_a_loop(oracle: Oracle) -> None:
     for process in [subprocess.Popen(loop, **options) for loop in loops]:
         said = [line.split(",")[0] for line in process.communicate(timeout=60)[0].splitlines()]
         assert [f"added {thing}" for thing in ("milk", "bread", "tea")] == said
-    verdict = recipes_support.settle(oracle, "todo", exact=True)
+    verdict = recipes_support.settle(oracle, "todo")
     names = Counter(event["event_name"] for event in verdict.stored)
     assert {"command.executed": 10, "error.ZeroDivisionError": 1, "oracle.fresh": 1} == names
 
@@ -75,7 +75,7 @@ def test_a_pool_of_processes(oracle: Oracle) -> None:
     with recipes_support.start(oracle, program, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         assert process.stdout is not None
         assert "200 pictures converted\n" == process.stdout.read()
-    verdict = recipes_support.settle(oracle, "convert", exact=True)
+    verdict = recipes_support.settle(oracle, "convert")
     names = Counter(event["event_name"] for event in verdict.stored)
     assert {"picture.converted": 200, "run.completed": 1, "oracle.fresh": 1} == names
 

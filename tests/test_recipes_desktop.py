@@ -79,6 +79,6 @@ def test_tk(oracle: Oracle) -> None:
                 use(oracle, program)
             finally:
                 program.kill()
-    verdict = recipes_support.settle(oracle, "notes", exact=True)
+    verdict = recipes_support.settle(oracle, "notes")
     names = Counter(event["event_name"] for event in verdict.stored)
     assert {"app.started": 1, "note.saved": 4, "oracle.fresh": 1} == names

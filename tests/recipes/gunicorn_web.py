@@ -3,7 +3,8 @@
     gunicorn --preload --workers 4 --max-requests 1000 --max-requests-jitter 100 gunicorn_web:application
 
 One client is made before the fork, and each worker goes on with it: it writes to a file of its own and has its own
-session. A worker that is killed leaves its events to the others. gunicorn's signal handlers stay as they are.
+session. What a killed worker had tracked is on disk, and sent by whoever sends next. gunicorn's signal handlers stay
+as they are.
 """
 
 import os
