@@ -1,15 +1,19 @@
 """Durable, offline-first product telemetry.
 
 An event is in a spool on disk, shared by all processes of the machine, before `track()` returns; a sender delivers it
-later, from this process or another. The way of one event, module by module::
+later, from this process or another. The way of one event, module by module:
 
     track() - _consent? - _event -> bytes - _spool.append (one write)  || durable: track() returns ||
             _sender: _spool.claim -> _batch -> _transport.post -> outcome -> _retry.decide -> acknowledge | release
 
-`_client` holds the public class, `_worker` its flush thread, `_process` its exit and fork hooks, `_detach` and
-`_detached` the sender that outlives it; `_config`, `_options` and `_identity` know what it is told and who it is;
-`_files` is the only one that touches the disk. `cli` has the commands, `collector` a server for development and
-tests.
+`_client` holds the public class, `_flushing` what one flush does, `_worker` the thread for it, `_process` exit and
+fork hooks, `_detach` and `_detached` the sender that outlives its host; `_erasure`, `_notes` and `_queues` what one
+project must forget, `_migration` what it takes over from the SDK before this one; `_config`, `_options` and `_identity`
+know what the package is told and who it is; `_files` is the only one that touches the disk. `cli` and `_commands` have
+the commands, `collector` a server for development and tests.
+
+`EventType` is the type of what an event is about: `"lifecycle"` (of the program or the installation), `"usage"` or
+`"error"`. `__version__` is the version of the package, `"1.2.3"` for example.
 """
 
 from __future__ import annotations

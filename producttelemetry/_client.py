@@ -10,19 +10,18 @@ import contextlib
 import json
 import os
 import sys
-import time
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _config, _detach, _event, _identity, _look, _options, _process
 from . import _files as files
-from ._consent import Consent, resolve
+from ._consent import resolve
 from ._erasure import Erasures
 from ._errors import EventRejected, Purged, QueueFull
+from ._flushing import Flusher
 from ._log import Log
 from ._sender import Sender
 from ._spool import SENDER_LOCK, Directory
-from ._worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,9 +30,9 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from ._consent import Consent
     from ._event import EventType
     from ._options import BeforeSend, OnExit
-    from ._sender import Drained
     from ._spool import Overflow
     from ._stats import Stats
     from ._transport import Transport
@@ -117,7 +116,8 @@ class Telemetry:
         if consent.enabled:  # only now: reading paths costs an import
             self._project = _config.paths(options.project_slug)
             consent = resolve(options.disabled, environment, _config.read_config_files(self._project))
-        if (problem := consent.problem or options.problem) is not None:
+        problem = consent.problem or options.problem
+        if problem is not None:
             self._log.once("warning", "configuration", f"telemetry is disabled: {problem}")
         elif consent.enabled and options.write_key is None and not consent.log_only:
             self._log.once("warning", "write_key", "telemetry is disabled: no write_key and no OPS_WRITE_KEY")
@@ -132,22 +132,21 @@ class Telemetry:
         options = self._options
         self._session_id = _event.uuid4()
         self._encoder = None
-        self._tracked = self._tracked_at_flush = self._seen_by_timer = 0
-        self._flush_asked, self._transport = False, None
+        self._transport = None
+        self._choices = _config.choices_made(self._project)
         self._spool_dir = self._project.destination(options.api_base, options.write_key or "")
         self._erasures = Erasures(self._project, self._spool_dir)
-        writing = Directory(self._spool_dir, durable=options.fsync)
         url = {"api_url": _config.without_password(options.api_base)}
-        self._writer = options.make_writer(writing, url)
+        self._writer = options.make_writer(Directory(self._spool_dir, durable=options.fsync), url)
         self._sender = Sender(
             Directory(self._spool_dir, durable=options.fsync),
             files.Lock(os.path.join(self._spool_dir, SENDER_LOCK)),
             self._connect,
-            self._may_send,
+            lambda: self._consent().sends,
             self._erasures,
             self._log,
         )
-        self._worker = Worker(self._flush, options.flush_interval)
+        self._flusher = Flusher(options, self._writer, self._sender, self._seal, self._consent, self._log)
         self._pid = os.getpid()
 
     def _guard(self, method: str, action: Callable[[], Result]) -> Result | None:
@@ -184,6 +183,7 @@ class Telemetry:
             timestamp: when it happened; now, if None. Naive means local time.
 
         Never raises and never waits for a network. An event that cannot be kept is logged and counted in `dropped`.
+        An `Exception` out of a signal handler of yours that interrupts it is taken for ours, and goes no further.
         """
         try:
             hook = self._options.before_send
@@ -243,12 +243,12 @@ class Telemetry:
             elif self._state is Lifecycle.CLOSED:
                 self._reject(EventRejected("invalid", "an event was tracked after shutdown()"))
             elif self._store(encode) and self._state is Lifecycle.OPEN:
-                self._note_tracked()
+                self._flusher.note_tracked()
         except (EventRejected, QueueFull) as error:
             self._reject(error)
 
     def _print(self, encode: Callable[[_event.Encoder], bytes]) -> None:
-        line = encode(self._encoder or self._new_encoder())
+        line = encode(self._encoder or self._printing_encoder())
         if sys.stderr is not None:
             # In ASCII: nothing that an event holds may steer a terminal.
             print("[telemetry]", json.dumps(json.loads(line)), file=sys.stderr)  # noqa: T201  # what `log` is for
@@ -261,24 +261,34 @@ class Telemetry:
             self._writer.outlive_threads()
         for _ in range(3):  # a purge may come in between, and even another one
             try:
-                self._writer.append(encode(self._encoder or self._new_encoder()))
+                encoder = self._encoder or self._new_encoder()
+                if encoder is None:
+                    return False
+                self._writer.append(encode(encoder))
             except Purged:
                 self._identity.forget()
                 self._encoder = None
-                if not self._consent().may_store:
-                    return False
             else:
                 if self._writer.disk_error is not None:
                     self._tell_of_disk(self._writer.disk_error)
                 return True
+        self._writer.note("purged")
         return False
 
-    def _new_encoder(self) -> _event.Encoder:
-        self._writer.renew()  # before reading the id: a purge after this is found out about
-        if self._state is Lifecycle.PRINTING:
-            client_id = _identity.read_client_id(self._project) or _event.uuid4()
-        else:
-            client_id = self._client_id()
+    def _printing_encoder(self) -> _event.Encoder:
+        client_id = _identity.read_client_id(self._project) or _event.uuid4()
+        self._encoder = _event.Encoder(client_id, self._session_id, self._options.default_properties)
+        return self._encoder
+
+    def _new_encoder(self) -> _event.Encoder | None:
+        """Read consent and client id; None if consent is gone."""
+        self._writer.renew()  # before reading both: a purge after this is found out about
+        self._consent()
+        if self._state is Lifecycle.DISABLED:
+            return None
+        client_id = self._client_id()
+        with contextlib.suppress(OSError):  # what cannot be read stays where it is
+            self._take_over(client_id)
         self._encoder = _event.Encoder(client_id, self._session_id, self._options.default_properties)
         return self._encoder
 
@@ -290,18 +300,17 @@ class Telemetry:
             self._tell_of_disk(error)
             return self._identity.make_up()
 
-    def _tell_of_disk(self, error: OSError) -> None:
-        self._log.once("warning", "disk", f"telemetry works from memory, because nothing can be stored: {error}")
+    def _take_over(self, client_id: str) -> None:
+        """Take into the queue what the SDK before this one has left; see `_migration`."""
+        if files.exists(self._project.former_events):  # else that is all it costs
+            migration = _process.late_import("_migration")
+            if migration is not None:
+                options = self._options
+                host = (client_id, options.max_queue_size, options.write_key or "", options.before_send)
+                migration.take_over(self._project, self._writer, migration.Host(*host))
 
-    def _note_tracked(self) -> None:
-        self._tracked += 1
-        since = self._tracked - self._tracked_at_flush
-        if since >= self._options.flush_at and not self._flush_asked:
-            self._flush_asked = True  # first: the flush may be over when `due` returns
-            if not self._worker.due():
-                self._flush_asked = False
-        elif since == 1:
-            self._worker.event()
+    def _tell_of_disk(self, error: OSError, effect: str = "telemetry works from memory") -> None:
+        self._log.once("warning", effect, f"{effect}, because the disk fails: {error}")
 
     def _reject(self, error: Exception) -> None:
         """Count and log an event that is not kept."""
@@ -316,52 +325,22 @@ class Telemetry:
         with _process.imports:  # a child that is forked now would inherit import locks that nobody releases
             from ._transport import Transport  # noqa: PLC0415  # 100 ms, in the flush thread only
 
-        self._transport = Transport(self._options.api_base, self._options.write_key or "", self._options.transport)
+        options = self._options
+        self._transport = Transport(options.api_base, options.write_key or "", options.transport)
         return self._transport
-
-    def _may_send(self) -> bool:
-        return self._consent().may_send
 
     def _consent(self) -> Consent:
         """Read consent again; an opt-out stops this client for good."""
         consent = resolve(self._options.disabled, _config.environment(), _config.read_config_files(self._project))
+        choices, self._choices = self._choices, _config.choices_made(self._project)
+        if choices != self._choices:
+            self._writer.purge()  # perhaps `off`, then `on`: it has deleted what is on disk, not what waits in memory
         if not consent.enabled and not consent.passing:
             self._state = Lifecycle.DISABLED
             self._writer.purge()  # what waits in memory must not reach the disk, even if somebody opts in again
+            if consent.problem is not None:
+                self._log.once("warning", "configuration", f"telemetry is disabled: {consent.problem}")
         return consent
-
-    def _flush(self, explicit: bool) -> float | None:
-        """Flush once, in the flush thread; return in how many seconds to do so again."""
-        self._flush_asked = False
-        self._tracked_at_flush = self._tracked
-        try:
-            again = self._flush_once(explicit)
-        except Exception as error:  # noqa: BLE001  # a disk that fails here works again later; a thread that died would not
-            self._log.debug(f"flush failed: {type(error).__name__}: {error}")
-            return self._options.flush_interval
-        if self._writer.volatile:
-            return min(again or self._options.flush_interval, self._options.flush_interval)
-        return again
-
-    def _flush_once(self, explicit: bool) -> float | None:
-        interval = self._options.flush_interval
-        if not self._may_send():  # asked at every tick: a back-off may last for hours
-            return None if self._state is Lifecycle.DISABLED else interval
-        if self._sender.waits(explicit=explicit):
-            # Nothing is sealed for a flush that may not happen, unless nobody uses the slots.
-            idle = self._seen_by_timer == self._tracked
-            self._seen_by_timer = self._tracked
-            if idle:
-                self._seal()
-            return self._sender.until_retry() if idle else min(interval, self._sender.until_retry())
-        sealed = self._seal()
-        ended = self._drain_disk(explicit)
-        waiting = self._writer.claim_volatile()
-        if waiting is not None:
-            ended = self._sender.drain_volatile(waiting, explicit=explicit)
-        if ended in {"empty", "stopped"}:
-            return None if sealed else interval
-        return interval if ended in {"busy", "late"} else self._sender.until_retry()
 
     def _seal(self, *, last: bool = False) -> bool:
         """Hand the open segment over; False if that has to wait, for the disk or an interrupted call below us."""
@@ -373,15 +352,6 @@ class Telemetry:
             self._log.debug(f"the spool cannot be written: {error}")
             return False
 
-    def _drain_disk(self, explicit: bool) -> Drained:
-        try:
-            return self._sender.drain(explicit=explicit, deadline=time.monotonic() + self._options.flush_timeout)
-        except FileNotFoundError:  # there is no spool yet
-            return "empty"
-        except OSError as error:
-            self._log.debug(f"the spool cannot be read: {error}")
-            return "late"
-
     def flush(self) -> None:
         """Send what is queued, and wait until the queue is empty, a failure, or `flush_timeout`."""
         self._guard("flush", self._flush_and_wait)
@@ -389,10 +359,9 @@ class Telemetry:
     def _flush_and_wait(self, *, explicit: bool = True) -> None:
         if self._state in {Lifecycle.OPEN, Lifecycle.CLOSED, Lifecycle.LEAVING} and not sys.is_finalizing():
             self.after_fork()
-            if not self._worker.flush(self._options.flush_timeout, explicit=explicit):
-                self._sender.give_up()
+            self._flusher.flush_and_wait(explicit=explicit)
         if self._state is Lifecycle.CLOSED:
-            self._worker.stop()
+            self._flusher.worker.stop()
 
     def request_deletion(self) -> bool:
         """Have everything erased that the server and this machine hold of this installation (GDPR, article 17).
@@ -409,14 +378,16 @@ class Telemetry:
         options = self._options
         if options.write_key is None or options.problem is not None:
             return False
-        # A client that was disabled before anything was read has no paths yet.
+        # A client that was disabled before anything was read has none yet.
         known = getattr(self, "_identity", None) or _identity.Identity(_config.paths(options.project_slug))
         erasures = Erasures(known.project, known.project.destination(options.api_base, options.write_key))
-        done = erasures.request(known.used, self._connect, options.flush_timeout)
-        if done and hasattr(self, "_identity"):
+        answer = erasures.request(known.used, self._connect, options.flush_timeout)
+        if answer.failed is not None:
+            self._tell_of_disk(answer.failed, "not everything was erased")
+        if answer.done and hasattr(self, "_identity"):
             self._identity, self._encoder = _identity.Identity(known.project), None
             self._writer.purge()
-        return done
+        return answer.done
 
     def stats(self) -> Stats:
         """Return a look at the queue; zeros for a client that is disabled, or if the disk cannot be read."""
@@ -439,12 +410,13 @@ class Telemetry:
         self.after_fork()
         self._state = Lifecycle.CLOSED
         sealed = self._seal(last=True)
-        if self._tracked:
+        if self._flusher.tracked:
             self._flush_and_wait(explicit=False)
-        self._worker.stop()
+        self._flusher.worker.stop()
         if sealed:  # else an interrupted call below us holds the segment, and the exit handler seals it
             self._writer.close()
-            _process.move_out(self)
+            if not self._sender.sending:  # else a child that is forked now has to let go of `sender.lock`
+                _process.move_out(self)
 
     def leave(self) -> None:
         """Leave as `on_exit` says. Called once, when the interpreter exits."""
@@ -456,33 +428,31 @@ class Telemetry:
         if self._state is Lifecycle.PRINTING:
             return
         sending = self._state is Lifecycle.OPEN  # asked before consent, which may change it
-        if not self._may_send():
+        if not self._consent().sends:
             self._writer.purge()  # what waits in memory must not reach the disk any more
             return
         if sending:
             self._state = Lifecycle.LEAVING
         self._seal(last=True)
-        if sending and self._tracked and self._options.on_exit != "keep" and not self._detach():
+        if sending and self._flusher.tracked and self._options.on_exit != "keep" and not self._detach():
             self._flush_and_wait(explicit=False)
 
     def _detach(self) -> bool:
         """Hand the queue over to a detached sender; False if this process has to send it itself."""
         options, connected = self._options, self._transport is not None and self._transport.connected
         chosen = options.on_exit == "detach" or (options.on_exit == "auto" and not connected)
-        if not chosen or options.transport is not None or not _detach.possible() or not self._writer.disk_works:
+        if not chosen or options.transport is not None or not self._writer.disk_works:
             return False
-        if self._sender.waits():
-            return True
         task = _detach.Task(options.write_key or "", options.api_base, *self._project, self._spool_dir)
         return _detach.start(task, self._sender)
 
     def before_fork(self) -> None:
         """Let the flush thread end if it has nothing to do."""
-        self._worker.pause()
+        self._flusher.worker.pause()
 
     def after_fork_in_parent(self) -> None:
         """Have a flush thread again if there is something to do."""
-        self._worker.resume()
+        self._flusher.worker.resume()
 
     def after_fork(self) -> None:
         """Start afresh in a forked child, if this is one: what the parent has open is the parent's."""

@@ -104,6 +104,16 @@ class Paths(NamedTuple):
         return os.path.join(self.config_dir, "client_id")
 
     @property
+    def former(self) -> str:
+        """The directory of `ptelemetry`, the SDK before this one: `~/.config/...` on every platform."""
+        return os.path.dirname(self.config_files[-1]) if self.config_files else self.config_dir
+
+    @property
+    def former_events(self) -> str:
+        """The file that `ptelemetry` leaves events in; see `_migration`."""
+        return os.path.join(self.former, "pending_events.json")
+
+    @property
     def spool(self) -> str:
         """The directory above all destinations."""
         return os.path.join(self.config_dir, "spool", SPOOL_VERSION)
@@ -148,13 +158,14 @@ def in_ci() -> bool:
     return any(os.environ.get(name, "").strip().lower() not in _FALSE for name in _CI_VARIABLES)
 
 
-def user() -> tuple[str, str]:
-    """Return (home directory, user name), empty where they are unknown: what must not leave the machine in a path."""
+def user() -> tuple[str, tuple[str, ...]]:
+    """Return (home directory, user names), empty where they are unknown: what must not leave the machine in a path."""
     home = os.path.expanduser("~")
     if home == "~":
         home = ""
-    names = (os.environ.get("USER"), os.environ.get("LOGNAME"), os.environ.get("USERNAME"), os.path.basename(home))
-    return home, next((name for name in names if name), "")
+    # All of them: under sudo, and with a home that is somewhere else, they differ.
+    names = [os.environ.get(name, "") for name in ("USER", "LOGNAME", "USERNAME", "SUDO_USER", "DOAS_USER")]
+    return home, tuple(dict.fromkeys(name for name in (*names, os.path.basename(home)) if name))
 
 
 def paths(project_slug: str) -> Paths:
@@ -188,6 +199,19 @@ def read_config_files(project: Paths) -> list[ConfigFile]:
         except OSError as error:
             found.append(ConfigFile(path, None, passing=error.errno in _SHORTAGES))
     return found
+
+
+def choices_made(project: Paths) -> list[tuple[int, int, int] | None]:
+    """Return what is another value after somebody has written a `config.json`, if with the same content."""
+    made: list[tuple[int, int, int] | None] = []
+    for path in project.config_files:
+        try:
+            status = os.stat(path)
+        except OSError:
+            made.append(None)
+        else:
+            made.append((status.st_dev, status.st_ino, status.st_mtime_ns))
+    return made
 
 
 def _read_config(path: str) -> bytes | None:

@@ -41,14 +41,14 @@ class Consent(NamedTuple):
     captured: bool = False
 
     @property
-    def may_store(self) -> bool:
-        """Whether events may be stored."""
+    def stores(self) -> bool:
+        """Events may be stored."""
         return self.enabled and not self.log_only
 
     @property
-    def may_send(self) -> bool:
-        """Whether what is stored may be sent."""
-        return self.may_store and not self.captured
+    def sends(self) -> bool:
+        """Events may be stored and sent."""
+        return self.stores and not self.captured
 
 
 def resolve(  # noqa: PLR0911  # one return for each source
@@ -74,9 +74,10 @@ def resolve(  # noqa: PLR0911  # one return for each source
     for file in config_files:
         choice = _choice(file)
         if choice is None:
-            problem = (
-                f'{file.path} cannot be understood; it should hold {{"telemetry": true}} or {{"telemetry": false}}'
-            )
+            problem = f"{file.path} cannot be read"
+            if file.content is not None:
+                right = '{"telemetry": true} or {"telemetry": false}'
+                problem = f"{file.path} cannot be understood; it should hold {right}"
             return Consent(enabled=False, source="config.json", problem=problem, passing=file.passing)
         if not choice:
             return Consent(enabled=False, source="config.json")
@@ -91,7 +92,9 @@ def _choice(file: ConfigFile) -> bool | None:
         value = json.loads(file.content, object_pairs_hook=_once_each, parse_constant=_no_number)
     except (ValueError, RecursionError):
         return None
-    choice = value.get("telemetry", True) if isinstance(value, dict) else None
+    if not isinstance(value, dict) or any(name != "telemetry" == name.strip().lower() for name in value):
+        return None  # `Telemetry` is a choice, too, and nobody can tell which one we would make of it
+    choice = value.get("telemetry", True)
     return choice if isinstance(choice, bool) else None
 
 

@@ -60,22 +60,17 @@ class Task(NamedTuple):
 def possible() -> bool:
     """Whether a process started here would live on and find this package."""
     # Embedding programs put their own path there, and must not be started a second time.
-    interpreter = os.path.basename(sys.executable or "").lower().startswith(("python", "pypy"))
+    name = sys.executable or ""
+    # A relative one would be looked for in the working directory, which anybody may have filled.
+    interpreter = os.path.isabs(name) and os.path.basename(name).lower().startswith(("python", "pypy"))
     frozen = getattr(sys, "frozen", False) or "__compiled__" in globals()
     return interpreter and not frozen and os.getpid() != 1 and not _config.in_ci() and _config.test_dir() is None
 
 
-def is_sending(spool: str) -> bool:
-    """Whether somebody holds `sender.lock`."""
-    lock = files.Lock(os.path.join(spool, SENDER_LOCK))
-    try:
-        return not lock.acquire(0.0)
-    finally:
-        lock.close()
-
-
 def start(task: Task, own: Sender) -> bool:
-    """Start a detached sender, unless another process is sending already; False if it cannot be started.
+    """Have the queue sent after this process has ended; False if this process has to send it itself.
+
+    A process is started unless another is sending already, or a back-off forbids it: whoever comes next sends then.
 
     `sender.lock` is taken here and goes to the child with its descriptor: two commands that end at the same moment
     start one sender, although the child needs a while before it can take a lock by itself. If we are sending ourselves,
@@ -85,6 +80,10 @@ def start(task: Task, own: Sender) -> bool:
         task: what to do.
         own: the sender of this process for the same spool.
     """
+    if not possible():
+        return False
+    if own.waits():
+        return True
     lock = files.Lock(os.path.join(task.spool, SENDER_LOCK))
     try:
         if lock.acquire(0.0):

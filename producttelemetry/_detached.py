@@ -57,8 +57,7 @@ def _project(task: Task) -> _config.Paths:
 
 
 def _may_send(task: Task) -> bool:
-    consent = resolve(False, _config.environment(), _config.read_config_files(_project(task)))
-    return consent.may_send
+    return resolve(False, _config.environment(), _config.read_config_files(_project(task))).sends
 
 
 if sys.platform == "win32":

@@ -23,14 +23,14 @@ import contextlib
 import os
 import time
 from contextlib import closing
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from . import _files as files
 from . import _identity, _process
 from . import _notes as notes
 from ._notes import ASKING, Request
+from ._queues import LOCK_WAIT, destinations, purge, senders_pause
 from ._record import parse_line, split_lines
-from ._spool import Directory
 from ._worker import bounded
 
 if TYPE_CHECKING:
@@ -40,9 +40,7 @@ if TYPE_CHECKING:
     from ._retry import Outcome
     from ._transport import Transport
 
-#: Longest wait for the lock of one destination, in seconds; the purge does not depend on it.
-_PATIENCE: Final = 1.0
-#: The same for a host that tracks its next event after somebody has died in the middle of an erasure.
+#: Longest wait for the locks of the queues in a host that tracks after somebody has died in an erasure, in seconds.
 _HOSTS_PATIENCE: Final = 0.1
 #: Seconds after which a server that has not agreed is asked again.
 ASK_AGAIN: Final = 3600
@@ -52,6 +50,22 @@ _REQUEST_TIME: Final = 5.0
 _REST: Final = 0.1
 #: Seconds between two looks whether somebody else's request has ended.
 _LOOK: Final = 0.01
+
+
+class Answer(NamedTuple):
+    """What came of a request.
+
+    Attributes:
+        done: the server has agreed, and this machine has nothing left.
+        asked: the ids that it was asked to erase.
+        said: its last answer, for people; empty if there was none.
+        failed: why the disk was the reason, if it was.
+    """
+
+    done: bool
+    asked: tuple[str, ...]
+    said: str
+    failed: OSError | None
 
 
 class Erasures:
@@ -89,10 +103,13 @@ class Erasures:
 
     def _settle_here(self) -> bool:
         ids = {request.client_id for request in self._asking()}
+        if not ids:  # somebody was faster
+            return True
         notes.note_erased(self._project, ids)
         with contextlib.suppress(OSError):  # the ids are not sent any more; the rest is tried again
             _forget(self._project, ids)
-            purge(self._project, time.monotonic() + _HOSTS_PATIENCE, {each.encode() for each in ids})
+            with contextlib.suppress(OSError):  # what is left of them is not sent; everything else must go on
+                purge(self._project, time.monotonic() + _HOSTS_PATIENCE, {each.encode() for each in ids})
             due = str(int(time.time()))
             requests = notes.requests(self._project)
             requests = [each._replace(state=due) if each.state == ASKING else each for each in requests]
@@ -120,7 +137,8 @@ class Erasures:
             later = str(int(time.time()) + ASK_AGAIN)
             left = [each for each in notes.requests(self._project) if each not in due]
             left += [request._replace(state=later) for request in due if answers[request].kind != "accepted"]
-            notes.write_requests(self._project, left)
+            with contextlib.suppress(OSError):  # it is asked again sooner, then; events do not wait for a full disk
+                notes.write_requests(self._project, left)
             return next((answer for answer in answers.values() if answer.kind != "accepted"), None)
 
     def _due(self) -> list[Request]:
@@ -134,7 +152,7 @@ class Erasures:
             and not now < int(request.state) <= now + ASK_AGAIN + 1
         ]
 
-    def request(self, ids: Iterable[str], connect: Callable[[], Transport], timeout: float) -> bool:
+    def request(self, ids: Iterable[str], connect: Callable[[], Transport], timeout: float) -> Answer:
         """Have this installation erased, there and here.
 
         Args:
@@ -143,37 +161,59 @@ class Erasures:
             timeout: seconds that it may take, all in all.
 
         Returns:
-            Whether it is done. If not, nothing has changed, unless the disk failed or hangs.
+            What came of it. If it is not done, nothing has changed, unless the disk failed or hangs.
         """
         asking = _Asking(self._project, self._destination, frozenset(ids))
         deadline = time.monotonic() + timeout * (1 - 2 * _REST)
-        if bounded(lambda decide: asking.run(connect, deadline, decide), timeout * (1 - _REST)):
-            return True
-        bounded(lambda _: asking.take_back(), timeout * _REST)
-        return False
+        done = False
+        try:
+            done = bounded(lambda decide: asking.run(connect, deadline, decide), timeout * (1 - _REST))
+        finally:  # also after Ctrl-C: who waited has given up
+            if not done:
+                bounded(lambda _: asking.take_back(), timeout * _REST)
+        return Answer(done, tuple(asking.asked), asking.said, asking.failed)
 
 
 class _Asking:
-    """One request of a living process. `run` may hang, and `take_back` comes from another thread then."""
+    """One request of a living process. `run` may hang, and `take_back` comes from another thread then.
+
+    Attributes:
+        asked, said, failed: see `Answer`.
+    """
 
     def __init__(self, project: Paths, destination: str, ids: frozenset[str]) -> None:
         self._project = project
         self._destination = destination
         self._ids = ids
+        #: Held while the notes are written, and while it is decided whether they are.
         self._mutex = _thread.allocate_lock()
-        self._over = False
+        #: The caller waits no longer.
+        self._late = False
+        #: What there is to take back: the requests without ours, from the note until the server has agreed.
         self._before: list[Request] | None = None
+        self.asked: list[str] = []
+        self.said = ""
+        self.failed: OSError | None = None
 
     def run(self, connect: Callable[[], Transport], deadline: float, decide: Callable[[], bool]) -> bool:
         """Ask, and clean up here if the server agrees and `decide` says that somebody still waits for the answer."""
-        place = _has_place(self._project, needed=bool(self._ids))
+        try:
+            return self._run(connect, deadline, decide)
+        except OSError as error:
+            self.failed = error
+            return False
+
+    def _run(self, connect: Callable[[], Transport], deadline: float, decide: Callable[[], bool]) -> bool:
+        place = _has_place(self._project, needed=bool(self._ids or _identity.read_client_id(self._project)))
         with _held(self._project, deadline) if place else contextlib.nullcontext(True) as held:
-            if not held:
-                return False
-            ids = self._note(place)
-            if ids is None or not self._agrees(ids, connect, deadline, decide):
-                self.take_back()
-                return False
+            try:
+                ids = self._note(place) if held else None
+                if ids is None or not senders_pause(self._project, deadline):
+                    return False
+                if not self._agrees(ids, connect, deadline, decide):
+                    return False
+            finally:
+                self.take_back()  # whatever was raised: once the lock is free, others finish what they find noted
             if place:
                 self._clean_up(ids, deadline)
         return True
@@ -183,7 +223,7 @@ class _Asking:
         ids = {each for each in (*self._ids, _identity.read_client_id(self._project)) if each is not None}
         ids |= _queued_ids(self._project)
         with self._mutex:
-            if self._over:
+            if self._late:
                 return None
             if place:
                 before = notes.requests(self._project)
@@ -202,13 +242,19 @@ class _Asking:
     ) -> bool:
         if ids:
             with connect() as transport:
-                if not all(transport.erase(each, deadline).kind == "accepted" for each in sorted(ids)):
+                if not all(self._ask(transport, each, deadline) for each in sorted(ids)):
                     return False
         with self._mutex:
-            if self._over or not decide():  # the caller has been told False by now, or is about to be
+            if not decide():  # the caller has been told False by now, or is about to be
                 return False
-            self._over = True
+            self._before = None
         return True
+
+    def _ask(self, transport: Transport, client_id: str, deadline: float) -> bool:
+        self.asked.append(client_id)
+        outcome = transport.erase(client_id, deadline)
+        self.said = outcome.message
+        return outcome.kind == "accepted"
 
     def _clean_up(self, ids: Collection[str], deadline: float) -> None:
         notes.note_erased(self._project, ids)
@@ -219,9 +265,10 @@ class _Asking:
     def take_back(self) -> bool:
         """Have everything as it was, unless the server has agreed in time."""
         with self._mutex:
-            if self._before is not None and not self._over:
+            self._late = True
+            if self._before is not None:
                 notes.write_requests(self._project, self._before)
-            self._over = True
+                self._before = None
         return True
 
 
@@ -282,48 +329,9 @@ def _queued_ids(project: Paths) -> set[str]:
     for directory in destinations(project):
         with closing(directory):
             with contextlib.suppress(OSError):  # or look without: who is missed now is found by the sender's filter
-                directory.acquire(_PATIENCE)
+                directory.acquire(LOCK_WAIT)
             for segment in directory.segments():
                 with contextlib.suppress(OSError):  # renamed by somebody without the lock, or nobody can send it either
                     data = files.read(directory.where(segment), segment.offset)
                     found.update(str((parse_line(line) or {}).get("client_id")) for line in split_lines(data))
     return {each for each in found if _identity.is_client_id(each)}
-
-
-def purge(project: Paths, deadline: float = float("inf"), ids: Collection[bytes] | None = None) -> int:
-    """Delete what is queued for every destination of a project.
-
-    Args:
-        project: whose.
-        deadline: `time.monotonic()` beyond which no lock is waited for; a purge does not depend on it.
-        ids: see `Directory.purge`.
-
-    Returns:
-        How many events that were.
-
-    Raises:
-        OSError: one of them could not be purged; all others were.
-    """
-    events = 0
-    failed: OSError | None = None
-    for directory in destinations(project):
-        with closing(directory):
-            try:
-                events += directory.purge(max(0.0, min(_PATIENCE, deadline - time.monotonic())), ids)
-            except OSError as error:
-                failed = error
-    if failed is not None:
-        raise failed
-    return events
-
-
-def destinations(project: Paths) -> list[Directory]:
-    """Return every destination of a project that there is; each is to be closed."""
-    try:
-        for place in (os.path.dirname(project.spool), project.spool):
-            files.check_directory(place)  # what is behind a link is not ours
-        names = files.listing(project.spool)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    paths = [os.path.join(project.spool, name) for name in names]
-    return [Directory(path) for path in paths if os.path.isdir(path) and not os.path.islink(path)]

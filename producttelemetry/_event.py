@@ -227,12 +227,16 @@ def _answered(event: Any) -> dict[str, Any]:
     return {**answer, "timestamp": _utc(moment), "properties": _plain_object(given["properties"])}
 
 
-def uuid7(nanoseconds: int) -> str:
+def uuid7(nanoseconds: int, random: str = "") -> str:
     """Return a UUID of version 7 (RFC 9562, section 5.7): milliseconds since 1970, then random bits.
+
+    Args:
+        nanoseconds: since 1970.
+        random: at least 19 hexadecimal digits that nobody could have guessed; those of the operating system if empty.
 
     Written out because importing `uuid` costs more than a whole event, and has `uuid7` only since Python 3.14.
     """
-    clock, random = f"{nanoseconds // 1_000_000:012x}", os.urandom(10).hex()
+    clock, random = f"{nanoseconds // 1_000_000:012x}", random or os.urandom(10).hex()
     return f"{clock[:8]}-{clock[8:12]}-7{random[:3]}-{_variant(random[3])}{random[4:7]}-{random[7:19]}"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import traceback
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -14,6 +14,10 @@ from ._event import well_formed
 #: Longest stack trace and message, in bytes of UTF-8.
 STACK_BYTES: Final = 16 * 1024
 MESSAGE_BYTES: Final = 4 * 1024
+
+#: Characters at either end of a longer text that are looked at, and those where it was cut, which may hold half a path.
+_LOOKED_AT: Final = 64 * 1024
+_EDGE: Final = 1024
 
 _CUT: Final = "\n… cut …\n"
 #: What stands between the names of a path, also in a URL, and doubled in the text of a string.
@@ -26,7 +30,7 @@ _NAME_ENDS: Final = r"(?![.-]*\w)"
 
 
 def error_event(  # noqa: PLR0913, PLR0917  # the call, and what must not be in it
-    exception: object, message: object, properties: object, home: str, user: str, write_key: str
+    exception: object, message: object, properties: object, home: str, users: Collection[str], write_key: str
 ) -> tuple[str, dict[str, Any]]:
     """Return name and properties of the event for one call of `error()`.
 
@@ -35,7 +39,7 @@ def error_event(  # noqa: PLR0913, PLR0917  # the call, and what must not be in 
         message: `error_message`, if there is no exception; anything but a text is not looked at.
         properties: further properties, under those that describe the error.
         home: the home directory, replaced by `~`.
-        user: the user's name, replaced by `~` where it is a part of a path.
+        users: names of the user, replaced by `~` where they are a part of a path.
         write_key: replaced, for a source line of the trace may hold it.
 
     Raises:
@@ -45,22 +49,22 @@ def error_event(  # noqa: PLR0913, PLR0917  # the call, and what must not be in 
         raise EventRejected("invalid", f"properties must be a dict or None, not a {type(properties).__name__}")
     name, described = "error.unknown", dict[str, Any]()
     if isinstance(exception, BaseException):
-        described = describe(exception, home, user, write_key)
+        described = describe(exception, home, users, write_key)
         name = f"error.{described['error_type']}"
     elif isinstance(message, str):
-        described["error_message"] = describe_message(message, home, user, write_key)
+        described["error_message"] = describe_message(message, home, users, write_key)
     else:
         raise EventRejected("invalid", "error() needs an exception or a message")
     return name, {**(properties or {}), **described}
 
 
-def describe(exception: BaseException, home: str, user: str, write_key: str = "") -> dict[str, Any]:
+def describe(exception: BaseException, home: str, users: Collection[str], write_key: str = "") -> dict[str, Any]:
     """Return `error_type`, `error_message` and `stack_trace` (with causes, contexts and exception groups).
 
     Args:
         exception: what was raised.
         home: the home directory, replaced by `~`.
-        user: the user's name, replaced by `~` where it is a part of a path.
+        users: names of the user, replaced by `~` where they are a part of a path.
         write_key: replaced, for a source line of the trace may hold it.
     """
     try:
@@ -73,17 +77,28 @@ def describe(exception: BaseException, home: str, user: str, write_key: str = ""
         stack = "".join(traceback.format_tb(exception.__traceback__))
     return {
         "error_type": type(exception).__name__,
-        "error_message": _head(scrub(message, home, user, write_key)),
-        "stack_trace": _head_and_tail(scrub(stack, home, user, write_key)),
+        "error_message": _head(_scrub_ends(message, home, users, write_key)),
+        "stack_trace": _head_and_tail(_scrub_ends(stack, home, users, write_key)),
     }
 
 
-def describe_message(message: str, home: str, user: str, write_key: str = "") -> str:
+def describe_message(message: str, home: str, users: Collection[str], write_key: str = "") -> str:
     """Return a message as it may be sent."""
-    return _head(scrub(message, home, user, write_key))
+    return _head(_scrub_ends(message, home, users, write_key))
 
 
-def scrub(text: str, home: str, user: str, write_key: str = "") -> str:
+def describe_again(properties: Mapping[str, Any], home: str, users: Collection[str], write_key: str) -> dict[str, Any]:
+    """Return the properties of an error event that another SDK described as this one would have described them."""
+    forms = {"error_message": _head, "stack_trace": _head_and_tail}
+    return {
+        name: forms[name](_scrub_ends(value, home, users, write_key))
+        if name in forms and isinstance(value, str)
+        else value
+        for name, value in properties.items()
+    }
+
+
+def scrub(text: str, home: str, users: Collection[str], write_key: str = "") -> str:
     """Replace the home directory and, in paths, the user's name by `~`; and the write key, if a source line has it.
 
     Paths are found with either kind of slash, percent-encoded as in a URL, in whichever case, and as Python prints
@@ -95,9 +110,18 @@ def scrub(text: str, home: str, user: str, write_key: str = "") -> str:
     if names:
         start = _FIRST if home.startswith(("/", "\\")) else ""
         text = re.sub(start + _SEPARATOR.join(names) + _NAME_ENDS, "~", text, flags=re.IGNORECASE)
-    if user:
+    for user in users:
         text = re.sub(_AFTER_SEPARATOR + _spellings(user) + _NAME_ENDS, "~", text, flags=re.IGNORECASE)
     return text
+
+
+def _scrub_ends(text: str, home: str, users: Collection[str], write_key: str) -> str:
+    """Do the same for what may be kept of a text: an exception can hold megabytes, and its host waits."""
+    if len(text) <= 2 * _LOOKED_AT:
+        return scrub(text, home, users, write_key)
+    edge = _EDGE + len(write_key)  # what is cut in two there cannot be found
+    head, tail = (scrub(part, home, users, write_key) for part in (text[:_LOOKED_AT], text[-_LOOKED_AT:]))
+    return head[:-edge] + _CUT + tail[edge:]
 
 
 def _spellings(name: str) -> str:

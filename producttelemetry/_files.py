@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 #: Device, inode and, where it matters, the time of the last change.
 Identity: TypeAlias = tuple[int, int, int]
 
+#: In the third place: the file has no name any more.
+DELETED: Final = -1
+
 FILE_MODE: Final = 0o600
 DIRECTORY_MODE: Final = 0o700
 
@@ -107,6 +110,9 @@ if sys.platform == "win32":
         """Whether nobody but this user can read an open file that we are about to write to."""
         return True
 
+    def check_links(path: str, levels: int) -> None:
+        """Do nothing: nobody is root here."""
+
     def sync_directory(path: str) -> None:
         """Do nothing: Windows keeps directory entries in the journal and has no call to sync them."""
 
@@ -127,10 +133,45 @@ else:
             return os.open(path, os.O_RDWR | os.O_CREAT | _FLAGS, FILE_MODE)
         while True:
             try:
-                return os.open(path, os.O_RDWR | _FLAGS)
+                return _open_single(path)
             except FileNotFoundError:
                 with contextlib.suppress(FileExistsError):
                     return _create(path, os.O_RDWR)
+
+    def _open_single(path: str) -> int:
+        """Open a file that has no other name: as root, we must not write to what a user has linked here."""
+        descriptor = os.open(path, os.O_RDWR | _FLAGS)
+        if os.fstat(descriptor).st_nlink > 1:
+            os.close(descriptor)
+            raise OSError(errno.ELOOP, "a file with several names", path)
+        return descriptor
+
+    def check_links(path: str, levels: int) -> None:
+        """As root, refuse links that a user has made to what is not that user's.
+
+        After `sudo tool` with HOME kept we write where that user says; it must not be somewhere else.
+
+        Args:
+            path: what we are about to write, or to write in.
+            levels: how many places, from that one upwards, may be links.
+
+        Raises:
+            PermissionError: one of them leads to another owner's place, or nowhere.
+        """
+        if os.geteuid() != 0:
+            return
+        for _ in range(levels):
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                link = os.lstat(path)
+                if stat.S_ISLNK(link.st_mode) and link.st_uid not in {0, _owner(path)}:
+                    raise PermissionError(errno.EPERM, "a link that another user has made", path)
+            path = os.path.dirname(path)
+
+    def _owner(path: str) -> int | None:
+        try:
+            return os.stat(path).st_uid
+        except OSError:
+            return None
 
     def _create(path: str, flags: int) -> int:
         """Create a file that is not there. After `sudo tool` with HOME kept, the user's own tool has to work on.
@@ -240,8 +281,13 @@ def check_directory(path: str) -> None:
 
 def names(path: str) -> list[str]:
     """Return the names of the regular files in a directory; links and directories are left out."""
-    with os.scandir(path) as entries:
-        return [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+    return [name for name, regular in entries(path) if regular]
+
+
+def entries(path: str) -> list[tuple[str, bool]]:
+    """Return the name of everything in a directory, and whether it is a regular file, by one look."""
+    with os.scandir(path) as found:
+        return [(entry.name, entry.is_file(follow_symlinks=False)) for entry in found]
 
 
 def listing(path: str) -> list[str]:
@@ -254,13 +300,19 @@ def exists(path: str) -> bool:
     return path_identity(path) is not None
 
 
-def identity(descriptor: int) -> Identity | None:
-    """Return what tells one open file from another, whatever its name is; None if the descriptor is closed."""
+def identity(descriptor: int, *, named: bool = False) -> Identity | None:
+    """Return what tells one open file from another, whatever its name is; None if the descriptor is closed.
+
+    Args:
+        descriptor: of the open file.
+        named: the identity is another one, with `DELETED`, once the file was deleted. Some network file systems hide
+            that until the file is closed.
+    """
     try:
         status = os.fstat(descriptor)
     except OSError:
         return None
-    return status.st_dev, status.st_ino, 0
+    return status.st_dev, status.st_ino, DELETED if named and status.st_nlink == 0 else 0
 
 
 def path_identity(path: str, *, changes: bool = False) -> Identity | None:

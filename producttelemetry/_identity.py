@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
@@ -19,7 +18,8 @@ from ._event import uuid4
 if TYPE_CHECKING:
     from ._config import Paths
 
-_UUID: Final = re.compile(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+#: Levels of the path that are this package's: the project's directory and the one of all projects.
+_OWN_DEPTH: Final = 2
 #: Longest wait for another process that creates the id, in seconds; after that we go on without it.
 _WAIT: Final = 0.1
 
@@ -75,11 +75,28 @@ def read_client_id(project: Paths) -> str | None:
     Raises:
         OSError: the file exists and cannot be read.
     """
+    return _read(project.client_id) or _former_id(project)
+
+
+def _read(path: str) -> str | None:
     try:
-        content = files.read(project.client_id, limit=64).strip().lower()
+        content = files.read(path, limit=64).strip().lower()
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return content.decode() if _UUID.fullmatch(content) else None
+    return content.decode() if notes.CLIENT_ID.fullmatch(content) else None
+
+
+def _former(project: Paths) -> str | None:
+    """Return where `ptelemetry`, the SDK before this one, keeps its client id; None if that is our own place."""
+    return None if project.former == project.config_dir else os.path.join(project.former, "client_id")
+
+
+def _former_id(project: Paths) -> str | None:
+    """Return the id of an installation that used the SDK before this one: it stays the same one."""
+    path = _former(project)
+    with contextlib.suppress(OSError):
+        return None if path is None else _read(path)
+    return None
 
 
 def client_id(project: Paths, mine: str | None = None) -> str:
@@ -92,25 +109,26 @@ def client_id(project: Paths, mine: str | None = None) -> str:
     Raises:
         OSError: it can be neither read nor written.
     """
-    known = read_client_id(project)
+    known = _read(project.client_id)
     if known is not None and _is_erased(project, known):  # whoever erased it could not delete the file
         forget_client_id(project, known)
         known = None
     if known is not None:
         return known
     make_directory(project)
+    mine = mine or _former_id(project)
     if mine is None or _is_erased(project, mine):
         mine = uuid4()
     # Exclusive without a lock: also against a signal handler that comes in between and tracks the first event itself.
     with contextlib.suppress(OSError):  # a file system without hard links; the lock below has to do
         if files.publish(project.client_id, mine.encode() + b"\n"):
             return mine
-    known = read_client_id(project)
+    known = _read(project.client_id)
     if known is not None:
         return known
-    with closing(_lock(project)) as lock:
-        lock.acquire(_WAIT)
-        known = read_client_id(project)
+    with closing(lock(project)) as held:
+        held.acquire(_WAIT)
+        known = _read(project.client_id)
         if known is None:  # there is none, or what is there is no UUID
             known = mine
             files.replace(project.client_id, mine.encode() + b"\n")
@@ -119,7 +137,7 @@ def client_id(project: Paths, mine: str | None = None) -> str:
 
 def is_client_id(text: str) -> bool:
     """Whether a text has the form of a client id."""
-    return _UUID.fullmatch(text.encode("utf-8", "replace")) is not None
+    return notes.CLIENT_ID.fullmatch(text.encode("utf-8", "replace")) is not None
 
 
 def forget_client_id(project: Paths, erased: str) -> None:
@@ -130,10 +148,11 @@ def forget_client_id(project: Paths, erased: str) -> None:
     """
     if not os.path.isdir(project.config_dir):
         return
-    with closing(_lock(project)) as lock:
-        lock.acquire(_WAIT)
-        if read_client_id(project) == erased:
-            files.unlink(project.client_id)
+    with closing(lock(project)) as held:
+        held.acquire(_WAIT)
+        for path in (project.client_id, _former(project)):
+            if path is not None and _read(path) == erased:
+                files.unlink(path)
 
 
 def _is_erased(project: Paths, known: str) -> bool:
@@ -145,9 +164,11 @@ def _is_erased(project: Paths, known: str) -> bool:
 
 def make_directory(project: Paths) -> None:
     """Make the project's directory; it may be a link of the user's to another disk, as it may for the spool."""
+    files.check_links(project.config_dir, _OWN_DEPTH)
     if not os.path.isdir(project.config_dir):
         files.make_directory(project.config_dir)
 
 
-def _lock(project: Paths) -> files.Lock:
+def lock(project: Paths) -> files.Lock:
+    """Return the lock of what has no other in the project's directory: the client id, `config.json`."""
     return files.Lock(os.path.join(project.config_dir, "client_id.lock"))

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 ASKING: Final = "asking"
 
 _UUID: Final = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-_ID: Final = re.compile(_UUID.encode())
+#: What a client id looks like.
+CLIENT_ID: Final = re.compile(_UUID.encode())
 #: What damage or an editor took away of a line is as it was before anything was done.
 _REQUEST: Final = re.compile(rf"({_UUID})(?:[ \t]+([0-9a-f]+)(?:[ \t]+([0-9]{{1,15}}))?)?".encode())
 
@@ -56,7 +57,7 @@ def erased_ids(project: Paths) -> frozenset[bytes]:
     Raises:
         OSError: there may be some, and nobody can tell; nothing may be sent then.
     """
-    return frozenset(match.group() for match in _ID.finditer(_content(_erased(project))))
+    return frozenset(match.group() for match in CLIENT_ID.finditer(_content(_erased(project))))
 
 
 def requests(project: Paths) -> list[Request]:
@@ -78,7 +79,7 @@ def _content(path: str) -> bytes:
         content = files.read(path).lower()
     except (FileNotFoundError, NotADirectoryError):
         return b""
-    if not _ID.search(content):
+    if not CLIENT_ID.search(content):
         raise OSError(errno.EINVAL, "not a list of client ids", path)
     return content
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 from . import _config
@@ -12,14 +12,12 @@ from ._event import plain
 from ._spool import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import httpx
 
     from ._spool import Directory, Overflow
 
 OnExit: TypeAlias = Literal["auto", "detach", "wait", "keep"]
-BeforeSend: TypeAlias = "Callable[[dict[str, Any]], dict[str, Any] | None]"
+BeforeSend: TypeAlias = Callable[[dict[str, Any]], dict[str, Any] | None]
 
 ON_EXIT: Final = ("auto", "detach", "wait", "keep")
 OVERFLOW: Final = ("drop_oldest", "drop_newest")

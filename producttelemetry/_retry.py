@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 #: `too_large`      413
 #: `misconfigured`  401, 403, 404 and other 4xx: keep everything and tell somebody
 #: `unavailable`    try again later
-Kind: TypeAlias = Literal["accepted", "refused", "too_large", "misconfigured", "unavailable"]
+#: `withdrawn`      it was not sent, for it must not be any more
+Kind: TypeAlias = Literal["accepted", "refused", "too_large", "misconfigured", "unavailable", "withdrawn"]
 
 #: Shortest and longest wait after a failure, in seconds.
 FIRST_WAIT: Final = 1.0

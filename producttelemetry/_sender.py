@@ -42,6 +42,8 @@ Drained: TypeAlias = Literal["empty", "failed", "waiting", "busy", "stopped", "l
 
 #: Seconds that one request may take, from the name look-up to the last byte.
 REQUEST_TIME: Final = 15.0
+#: Seconds after which a sender that has changed nothing has been stopped: a request cannot take that long.
+STANDSTILL: Final = 2 * REQUEST_TIME
 #: Seconds between two looks of somebody who waits for another sender, or lingers.
 _LOOK: Final = 0.05
 
@@ -213,6 +215,8 @@ class Sender:
             finally:
                 self._lock.close()
                 self.sending = False
+            if ended == "late" and not self._erasures.settle_here():
+                continue
             # Somebody may have sealed a segment after our last look, and found the lock still held.
             if ended != "empty" or not self._reader.has_work():
                 return ended
@@ -233,10 +237,15 @@ class Sender:
             self._log.once("error", "erasure", what)
 
     def _take_turn(self, deadline: float) -> bool:
-        """Become the one sender; give up when the other one has sent everything, or at the deadline."""
+        """Become the one sender; give up at the deadline, or when the other one has sent everything or stands still."""
         self._directory.check_place()  # `sender.lock` must not be made behind a link
+        seen: object = None
+        changed = time.monotonic()
         while not self._lock.acquire(0.0):
-            if time.monotonic() >= deadline or not self._reader.has_work():
+            queue = (self._directory.segments(), self._directory.ledger())
+            if queue != seen:
+                seen, changed = queue, time.monotonic()
+            if time.monotonic() >= min(deadline, changed + STANDSTILL) or not self._reader.has_work():
                 return False
             time.sleep(_LOOK)
         return True
@@ -256,7 +265,7 @@ class Sender:
                     until = time.monotonic() + linger
                 elif time.monotonic() >= min(until, deadline):
                     return "late" if self._reader.passed_over else "empty"
-                elif not self._may_send():  # `off` waits for who holds `sender.lock`
+                elif not (self._may_send() and self._erasures.settle_here()):  # both wait for who holds `sender.lock`
                     return "stopped"
                 else:
                     time.sleep(_LOOK)
@@ -308,7 +317,9 @@ class Sender:
                 return obstacle
             if erased != self._erasures.erased():
                 break  # what is left of the batch is looked at anew
-            outcome = self._post(transport, kind, lines[part.start : part.stop])
+            outcome = self._post(transport, kind, lines[part.start : part.stop], lambda: self._may_go(claim, erased))
+            if outcome.kind == "withdrawn":
+                break  # the same
             if not trial.learn(part, outcome):
                 return "failed"
             self._settle(claim, trial.settle())
@@ -321,7 +332,8 @@ class Sender:
 
     def _obstacle(self, claim: Claimed, deadline: float) -> Drained | None:
         """Ask before every request, for halving a batch may take many: return why it must not be sent."""
-        if time.monotonic() > deadline or not self._settled(deadline):
+        # An erasure waits for `sender.lock`, which we hold: we wait for it in `drain`, without.
+        if time.monotonic() > deadline or not self._erasures.settle_here():
             return "late"
         if not self._may_send():
             return "stopped"
@@ -329,16 +341,24 @@ class Sender:
             raise ClaimLost("the claimed segment was deleted")
         return None
 
-    def _post(self, transport: Transport, kind: Kind, lines: Sequence[bytes]) -> Outcome:
+    def _may_go(self, claim: Claimed, erased: Collection[bytes]) -> bool:
+        """Ask the same when the connection stands: name look-up, TCP and TLS take seconds."""
+        return (
+            self._may_send() and self._erasures.settle_here() and claim.exists() and erased == self._erasures.erased()
+        )
+
+    def _post(self, transport: Transport, kind: Kind, lines: Sequence[bytes], may_go: Callable[[], bool]) -> Outcome:
         deadline = time.monotonic() + REQUEST_TIME
         self._posting = True
         try:
-            outcome = (
-                transport.identify(lines[0], deadline) if kind == "identify" else transport.ingest(lines, deadline)
-            )
+            if kind == "identify":
+                outcome = transport.identify(lines[0], deadline, may_go)
+            else:
+                outcome = transport.ingest(lines, deadline, may_go)
         finally:
             self._posting = False
-        if outcome.kind not in {"refused", "too_large"}:  # what those mean is known when the batch has been tried
+        # What the others mean is known when the batch has been tried.
+        if outcome.kind not in {"refused", "too_large", "withdrawn"}:
             self._note(outcome)
         return outcome
 

@@ -21,7 +21,9 @@ import socket
 import threading
 import time
 from datetime import UTC
+from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
@@ -37,7 +39,7 @@ for _module in ("certifi", "httpcore"):
         importlib.import_module(_module)
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
     from typing import Self
 
 #: Seconds for connecting (name, TCP, TLS) and for each read.
@@ -47,6 +49,8 @@ READ_TIMEOUT: Final = 10.0
 REPLY_BYTES: Final = 1 << 20
 #: Characters of a server's message that are kept.
 MESSAGE_CHARACTERS: Final = 500
+#: Shorter write keys are no secrets, and stand in ordinary words.
+_KEY_CHARACTERS: Final = 8
 
 _VERSIONS: Final = frozenset(("HTTP/1.0", "HTTP/1.1", "HTTP/2", "HTTP/3"))
 _ACCEPTED: Final = frozenset((200, 201, 202, 207))
@@ -83,6 +87,14 @@ class _OurThreads(logging.Filter):
 _silence: Final = _OurThreads()
 
 
+class _WithdrawnError(Exception):
+    """The request must not be sent any more."""
+
+
+def _always() -> bool:
+    return True
+
+
 class Transport:
     """The way to one server.
 
@@ -106,6 +118,7 @@ class Transport:
             "Connection": "close",
             "User-Agent": f"producttelemetry/{__version__}",
         }
+        self._write_key = write_key
         self._custom = custom
         self._client: httpx.Client | None = None
         self._socket: socket.socket | None = None
@@ -126,27 +139,37 @@ class Transport:
             with _silence:
                 self._client.close()
 
-    def ingest(self, lines: Sequence[bytes], deadline: float) -> Outcome:
+    def ingest(self, lines: Sequence[bytes], deadline: float, may_go: Callable[[], bool] = _always) -> Outcome:
         """Send events.
 
         Args:
             lines: one JSON object each; joined, never encoded again, so that a resend has the same bytes.
             deadline: `time.monotonic()` at which to give up.
+            may_go: asked when the connection stands, which may take seconds, and nothing is on the wire yet; if it says
+                no the outcome is `withdrawn`. A host's own transport that does not use httpcore may not ask.
         """
         body = b'{"events":[' + b",".join(line.rstrip(b"\n") for line in lines) + b"]}"
         key = hashlib.sha256(body).hexdigest()
-        return self._request("POST", "/ingest", body, deadline, {"Idempotency-Key": key})
+        return self._request("POST", "/ingest", body, deadline, may_go, {"Idempotency-Key": key})
 
-    def identify(self, line: bytes, deadline: float) -> Outcome:
+    def identify(self, line: bytes, deadline: float, may_go: Callable[[], bool] = _always) -> Outcome:
         """Send the link between a client and a user."""
-        return self._request("POST", "/identify", line.rstrip(b"\n"), deadline, {})
+        return self._request("POST", "/identify", line.rstrip(b"\n"), deadline, may_go)
 
     def erase(self, client_id: str, deadline: float) -> Outcome:
         """Ask the server to delete what it has of a client."""
         body = json.dumps({"client_id": client_id}).encode()
-        return self._request("DELETE", "/gdpr/delete-self", body, deadline, {})
+        return self._request("DELETE", "/gdpr/delete-self", body, deadline)
 
-    def _request(self, method: str, path: str, body: bytes, deadline: float, headers: dict[str, str]) -> Outcome:
+    def _request(  # noqa: PLR0913, PLR0917  # what a request consists of
+        self,
+        method: str,
+        path: str,
+        body: bytes,
+        deadline: float,
+        may_go: Callable[[], bool] = _always,
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> Outcome:
         if not _config.environment().admits(self._base):
             return Outcome("unavailable", "a test runs, and this is not its server")
         left = deadline - time.monotonic()
@@ -163,26 +186,32 @@ class Transport:
                     content=body,
                     headers=headers,
                     timeout=timeout,
-                    extensions={"trace": self._watch},
+                    extensions={"trace": partial(self._watch, may_go)},
                 )
                 with contextlib.closing(self._client.send(request, stream=True)) as response:
-                    return _outcome(response, _read(response, deadline))
+                    return _outcome(response, _read(response, deadline), self._write_key)
+            except _WithdrawnError:
+                return Outcome("withdrawn")
             except Exception as error:  # noqa: BLE001  # not only httpx.HTTPError: bad proxy or CA variables, a custom transport
                 # The text of others may quote what they failed on, a proxy's password for example.
                 said = f": {error}" if isinstance(error, httpx.TransportError) else ""
-                return Outcome("unavailable", _clean(f"{type(error).__name__}{said}"))
+                return Outcome("unavailable", _clean(f"{type(error).__name__}{said}", self._write_key))
 
     def _open(self) -> httpx.Client:
         no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))  # a server must not mark us
         return httpx.Client(transport=self._custom, headers=self._headers, cookies=no_cookies, follow_redirects=False)
 
-    def _watch(self, event: str, info: Mapping[str, Any]) -> None:
-        """Note the socket (httpcore's `trace` extension), to be able to cut it off."""
-        if self._expired:
+    def _watch(self, may_go: Callable[[], bool], event: str, info: Mapping[str, Any]) -> None:
+        """Note the socket (httpcore's `trace` extension), to be able to cut it off; ask once more before it is used."""
+        # Not when it is being closed: then httpcore's generator may be in the hands of the garbage collector.
+        if self._expired and event.endswith(".started") and "close" not in event:
             raise httpx.ReadTimeout("the request took longer than it may")
         if event.endswith(("connect_tcp.complete", "start_tls.complete")):  # of a connection, or a proxy's
             self._socket = info["return_value"].get_extra_info("socket")
-        self.connected = self.connected or event.endswith("send_request_headers.started")
+        if event.endswith("send_request_headers.started"):
+            self.connected = True
+            if not may_go():
+                raise _WithdrawnError
 
     @contextlib.contextmanager
     def _cut_off(self, seconds: float) -> Generator[None]:
@@ -222,19 +251,24 @@ def _read(response: httpx.Response, deadline: float) -> bytes:
     return bytes(content)
 
 
-def _clean(text: str) -> str:
-    """Return a stranger's text as it may be logged and stored: short, on one line, nothing that steers a terminal."""
+def _clean(text: str, write_key: str) -> str:
+    """Return a stranger's text as it may be logged and stored: short, on one line, nothing that steers a terminal.
+
+    Without the write key, for servers do say which key they do not know.
+    """
+    if len(write_key) >= _KEY_CHARACTERS:
+        text = text.replace(write_key, "<write_key>")
     return "".join(letter if letter.isprintable() else " " for letter in text[:MESSAGE_CHARACTERS])
 
 
-def _outcome(response: httpx.Response, content: bytes) -> Outcome:
+def _outcome(response: httpx.Response, content: bytes, write_key: str) -> Outcome:
     """Translate an answer; the table in the README is this function."""
     status = response.status_code
     reply = _json(response, content)
-    message = _clean(f"{status} {_message(reply) or response.reason_phrase}")
+    message = _clean(f"{status} {_message(reply) or response.reason_phrase}", write_key)
     retry_after = _retry_after(response.headers.get("Retry-After"), time.time())
     if status in _ACCEPTED and isinstance(reply, dict) and response.http_version in _VERSIONS:
-        return Outcome("accepted", message, _errors(reply))
+        return Outcome("accepted", message, _errors(reply, write_key))
     if status in _REFUSED:
         return Outcome("refused", message)
     if status == _TOO_LARGE:
@@ -262,12 +296,12 @@ def _message(reply: Any) -> str:
     return next((text for text in said if isinstance(text, str)), "")
 
 
-def _errors(reply: dict[str, Any]) -> dict[int, str]:
+def _errors(reply: dict[str, Any], write_key: str) -> dict[int, str]:
     errors = reply.get("errors")
     found: dict[int, str] = {}
     for error in errors if isinstance(errors, list) else ():
         if isinstance(error, dict) and type(error.get("index")) is int:
-            found[error["index"]] = _clean(str(error.get("message", "")))
+            found[error["index"]] = _clean(str(error.get("message", "")), write_key)
     return found
 
 

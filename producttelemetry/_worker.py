@@ -55,6 +55,8 @@ class Worker:
         self._interval = interval
         self._requests: queue.SimpleQueue[_Request] = queue.SimpleQueue()
         self._due: float | None = None
+        #: What has been asked for since the last flush began.
+        self._asked: Literal["event", "due"] | None = None
         #: A thread is there or on its way.
         self._started = False
         #: Held by the thread that works: of two that were started at once, one ends.
@@ -65,11 +67,13 @@ class Worker:
 
     def event(self) -> None:
         """An event was tracked: flush when the interval is over."""
-        self._ask(_Request("event"))
+        if self._asked is None or not (self._started or self._paused):
+            self._ask_once("event")
 
-    def due(self) -> bool:
-        """Enough events were tracked: flush now, in the background; False if no thread can be had."""
-        return self._ask(_Request("due"))
+    def due(self) -> None:
+        """Enough events were tracked: flush now, in the background."""
+        if self._asked != "due" or not (self._started or self._paused):
+            self._ask_once("due")
 
     def flush(self, timeout: float, *, explicit: bool) -> bool:
         """Flush and wait for it.
@@ -117,6 +121,17 @@ class Worker:
             self._thread = 0  # the number may be another thread's from now on
         return self._thread != 0
 
+    def _ask_once(self, kind: Literal["event", "due"]) -> None:
+        """Ask, unless somebody has since the last flush began; and see that there is a thread."""
+        if self._asked is None or self._asked != kind == "due":
+            self._asked = kind  # first: the flush may be over when `put` returns
+            try:
+                self._requests.put(_Request(kind))
+            except BaseException:  # out of a signal handler
+                self._asked = None
+                raise
+        self._start()
+
     def _ask(self, request: _Request) -> bool:
         self._requests.put(request)
         return self._start()
@@ -137,8 +152,9 @@ class Worker:
             self._work()
             self._started = False
             self._working.release()
-            # Somebody may have asked before we said that we are gone, or a fork may be over for which we go.
-            if self._requests.empty() and (self._paused or self._due is None):
+            # Somebody may have asked before we said that we are gone, or a fork may be over for which we go, or a
+            # thread that was started since may have found us still working, and have ended.
+            if self._requests.empty() and (self._paused or self._due is None) and not self._started:
                 return
 
     def _work(self) -> None:
@@ -150,13 +166,13 @@ class Worker:
             elif request.kind == "event":
                 self._due = min(float("inf") if self._due is None else self._due, time.monotonic() + self._interval)
             elif request.kind == "stop":
-                self._due = None
+                self._due = self._asked = None
                 return
             elif self._paused:  # else the fork is over that did not wait for us
                 return
 
     def _run_flush(self, request: _Request | None) -> Next:
-        self._flushing = True
+        self._flushing, self._asked = True, None
         try:
             return self._flush(request is not None and request.explicit)
         except BaseException:  # noqa: BLE001  # of a transport of the host's, such as CancelledError; the thread has to go on
@@ -198,7 +214,7 @@ def bounded(action: Callable[[Callable[[], bool]], bool], timeout: float) -> boo
     def run() -> None:
         try:
             results.append(action(decide))
-        except Exception:  # noqa: BLE001  # there is nobody to tell but the waiting caller, who learns of it as False
+        except BaseException:  # noqa: BLE001  # there is nobody to tell but the waiting caller, who learns of it as False
             results.append(False)
         finally:
             done.release()

@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-#: The package's own program.
 PROG: Final = "producttelemetry"
+"""The package's own program."""
 HELP: Final = "see, change and erase what this tool reports about its use"
+"""The line for the commands in a tool's own help."""
 
 
 def main(

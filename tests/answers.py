@@ -127,6 +127,13 @@ anything: st.SearchStrategy[bytes | None] = st.one_of(
 # --- a second opinion -----------------------------------------------------------------------------------------------
 
 
+class _Lasting(io.BytesIO):
+    """Stays open when one of several responses that read from it is collected."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
 class _Read(NamedTuple):
     """What `http.client` wants of a socket."""
 
@@ -138,7 +145,7 @@ class _Read(NamedTuple):
 
 def _response(data: bytes) -> http.client.HTTPResponse:
     """Parse the head of an answer; those that come before it, such as early hints, are skipped."""
-    file = io.BytesIO(data)
+    file = _Lasting(data)
     while True:
         response = http.client.HTTPResponse(_Read(file), method="POST")  # type: ignore[arg-type]  # see there
         response.begin()

@@ -49,7 +49,7 @@ def as_nobody(settings: dict[str, Any]) -> None:
         for command in ("status", "show", "check", "on", "off", "flush", "forget"):
             cli.main([command])  # whatever it imports, where the other user may perhaps not read
     os.environ["HOME"] = home
-    os.setresuid(65534, 65534, 65534)
+    os.setresuid(*[harness.NOBODY] * 3)
     sys.exit(cli.main(settings["argv"]))
 
 

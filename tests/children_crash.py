@@ -10,8 +10,7 @@ import importlib
 import json
 import os
 import shutil
-import sys
-import traceback
+import uuid
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -108,6 +107,26 @@ def purge(make: Make) -> None:
     client._seal(last=True)
 
 
+def taking_over(make: Make) -> None:
+    """Have events of the SDK before this one, another session's in each run, and track one more."""
+    home = Path(os.environ["HOME"])
+    session = str(uuid.uuid4())
+    (home.parent / "left").write_text(session)
+    event = {
+        "event_name": "test.event",
+        "event_type": "usage",
+        "client_id": str(uuid.UUID(int=1)),
+        "session_id": session,
+        "timestamp": "2025-06-01T12:00:00+00:00",
+    }
+    events = [{**event, "properties": {"number": number}} for number in range(3)]
+    place = home / harness.CONFIG
+    place.mkdir(parents=True)
+    (place / "client_id").write_text(event["client_id"])
+    (place / "pending_events.json").write_text(json.dumps({"events": events}))
+    tracking(1)(make)
+
+
 #: What a client would make for itself, but for the certificates, whose loading costs twenty times the rest of a flush.
 _NETWORK: Final = httpx.HTTPTransport(verify=False)  # the server is on loopback, and speaks no TLS
 #: Larger than what a segment holds before it is sealed, in 34 events.
@@ -132,6 +151,7 @@ SCENARIOS: Final = {
     ),
     "release and back off": Scenario(sealing(2), sending, fault={"status": 503}, torn=True),
     "purge": Scenario(sealing(2, 2), purge),
+    "take over from ptelemetry": Scenario(nothing, taking_over, torn=True),
 }
 
 
@@ -144,14 +164,14 @@ def enumerate_points(settings: dict[str, Any]) -> None:
     prepared = place / "prepared"
     prepared.mkdir()
     run = _Run(scenario, settings["url"], place)
-    assert 0 == run.fork(prepared, partial(run.act, prepared, scenario.prepare, None))
+    assert 0 == harness.fork(prepared / "home", partial(run.act, prepared, scenario.prepare, None))
     for torn in {False, scenario.torn}:
         at = 0
         while True:
             home = place / f"{at}{'-torn' if torn else ''}"
             shutil.copytree(prepared, home)
-            status = run.fork(home, partial(run.act, home, scenario.act, (at, torn)))
-            run.fork(home, partial(run.look, home, (at, torn), status))
+            status = harness.fork(home / "home", partial(run.act, home, scenario.act, (at, torn)))
+            harness.fork(home / "home", partial(run.look, home, (at, torn), status))
             shutil.rmtree(home / "home")
             if os.WIFEXITED(status):
                 break
@@ -162,20 +182,6 @@ class _Run(NamedTuple):
     scenario: Scenario
     url: str
     place: Path
-
-    def fork(self, home: Path, action: Callable[[], None]) -> int:
-        """Run something in a child whose home is here; return its status."""
-        sys.stdout.flush()
-        child = os.fork()
-        if child == 0:
-            try:
-                os.environ["HOME"] = str(home / "home")
-                action()
-            except BaseException:  # noqa: BLE001  # whatever it is, the test has to hear of it
-                traceback.print_exc()
-                os._exit(1)
-            os._exit(0)
-        return os.waitpid(child, 0)[1]
 
     def make(self, **changes: Any) -> Telemetry:
         """Make a client."""
@@ -194,7 +200,7 @@ class _Run(NamedTuple):
         if point is not None:
             if self.scenario.fault is not None:
                 httpx.put(f"{self.url}/faults", json=self.scenario.fault).raise_for_status()
-            syscalls.install(syscalls.Killing(point[0], torn=point[1]))
+            syscalls.install(syscalls.Killing(point[0], torn=point[1], tell=str(home / "before")))
         step(self.make)
 
     def look(self, home: Path, point: tuple[int, bool], status: int) -> None:
@@ -213,6 +219,7 @@ class _Run(NamedTuple):
         told = {
             "point": point,
             "status": status,
+            "before": (home / "before").read_text() if (home / "before").exists() else None,
             "problems": problems,
             "pending": stats.pending + stats.volatile,
             "dropped": sum(stats.dropped.values()),

@@ -11,8 +11,6 @@ import json
 import os
 import shutil
 import signal
-import sys
-import traceback
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -44,9 +42,6 @@ class Killing(syscalls.System):
 
     def __init__(self, at: int) -> None:
         self._left = at
-
-    def __getattr__(self, name: str) -> Any:
-        return partial(self.call, name) if name == "replace" else super().__getattr__(name)
 
     def call(self, name: str, *given: Any, **named: Any) -> Any:
         """Count, and kill when it is time."""
@@ -195,13 +190,13 @@ def enumerate_points(settings: dict[str, Any]) -> None:
     run = _Run(scenario, settings["url"])
     prepared = place / "prepared"
     (prepared / "home").mkdir(parents=True)
-    assert 0 == run.fork(prepared, partial(run.act, prepared, scenario.prepare, None))
+    assert 0 == harness.fork(prepared / "home", partial(run.act, prepared, scenario.prepare, None))
     at, status = 0, -1
     while not os.WIFEXITED(status):
         home = place / str(at)
         shutil.copytree(prepared, home)
-        status = run.fork(home, partial(run.act, home, scenario.act, at))
-        run.fork(home, partial(run.look, home, at, status))
+        status = harness.fork(home / "home", partial(run.act, home, scenario.act, at))
+        harness.fork(home / "home", partial(run.look, home, at, status))
         shutil.rmtree(home)
         at += 1
 
@@ -209,20 +204,6 @@ def enumerate_points(settings: dict[str, Any]) -> None:
 class _Run(NamedTuple):
     scenario: Scenario
     url: str
-
-    def fork(self, home: Path, action: Callable[[], None]) -> int:
-        """Run something in a child whose home is here; return its status."""
-        sys.stdout.flush()
-        child = os.fork()
-        if child == 0:
-            try:
-                os.environ["HOME"] = str(home / "home")
-                action()
-            except BaseException:  # noqa: BLE001  # whatever it is, the test has to hear of it
-                traceback.print_exc()
-                os._exit(1)
-            os._exit(0)
-        return os.waitpid(child, 0)[1]
 
     def make(self, home: Path, fault: int | None, key: str = "key") -> Telemetry:
         """Make a client."""

@@ -203,7 +203,7 @@ def killed_parent(settings: dict[str, Any]) -> None:
     client = make(settings)
     client.track("test.event", {"number": 1})
     if settings["sends"]:
-        client._worker.due()
+        client._flusher.worker.due()
     report("tracked")
     sys.stdin.readline()
     ready, done = os.pipe()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from producttelemetry import _files as files
 from producttelemetry._spool import Directory
 from tests import harness
-from tests.children import make, report
+from tests.children import Interrupted, make, report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,8 +58,59 @@ def alarmed(settings: dict[str, Any]) -> None:
         client.track("test.event", {"number": number})
         number += 1
     signal.setitimer(signal.ITIMER_REAL, 0)
+    woken = _wakes_the_sender(client) if settings.get("wake") else None
     client.flush()
-    report(json.dumps({"events": number, "alarms": alarms, "longest": longest}))
+    told = {"events": number, "alarms": alarms, "longest": longest, "woken": woken}
+    report(json.dumps(told))
+
+
+def _wakes_the_sender(client: Telemetry) -> bool:
+    """Track `flush_at` events, and see that a flush begins without being asked for."""
+    most = client._options.flush_at
+    for _ in range(most):
+        client.track("last")
+    deadline = time.monotonic() + 30.0
+    while client._flusher.tracked - client._flusher._tracked_at_flush >= most:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.005)
+    return True
+
+
+def thrown_out(settings: dict[str, Any]) -> None:
+    """Leave a call of the writer's by an exception out of a handler, often; report whether another thread can track."""
+    client = make(settings)
+    client.track("test.event", {"number": 0})
+    writer = client._writer
+    writer._disk_failed_at = float("inf")  # else nothing is lent
+    writer._busy = True  # so that a call is short, and most of it is taking the mutex and giving it back
+    calls: dict[str, Callable[[], object]] = {
+        "append": lambda: writer.append(b""),
+        "seal": writer.seal,
+        "purge": writer.purge,
+        "lend": writer.claim_volatile,
+        "close": writer.close,
+    }
+
+    def raising(*_: object) -> None:
+        raise Interrupted
+
+    signal.signal(signal.SIGVTALRM, raising)
+    call = calls[settings["call"]]
+    for _ in range(60):
+        try:
+            signal.setitimer(signal.ITIMER_VIRTUAL, 0.0003)
+            while True:
+                call()
+        except Interrupted:
+            pass
+    writer._busy = False
+    writer._waiting.clear()
+    other = threading.Thread(target=client.track, args=("test.event",), daemon=True)
+    other.start()
+    other.join(10.0)
+    report(json.dumps(not other.is_alive()))
+    os._exit(0)  # what hangs would hang the end of the process, too
 
 
 def collected(settings: dict[str, Any]) -> None:
@@ -220,4 +271,4 @@ def _stop_at(operation: str, fits: str, when: str) -> None:
 
 
 if __name__ == "__main__":
-    harness.main(alarmed, collected, torn_down, leaving, keyboard, endless, stopping)
+    harness.main(alarmed, thrown_out, collected, torn_down, leaving, keyboard, endless, stopping)

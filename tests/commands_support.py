@@ -41,7 +41,7 @@ def json_of(*arguments: str, **variables: str) -> Any:
 
 def config_dir(home: Path, slug: str = "default") -> Path:
     """Return the directory of a project."""
-    return home / ".config" / "producttelemetry" / slug
+    return (home / harness.CONFIG).with_name(slug)
 
 
 def queue(telemetry: Callable[..., Telemetry], number: int, **arguments: Any) -> Path:
@@ -51,12 +51,3 @@ def queue(telemetry: Callable[..., Telemetry], number: int, **arguments: Any) ->
         client.track("test.event", {"number": each})
     harness.discard(client)
     return harness.spool(client)
-
-
-def tree(place: Path) -> dict[str, bytes]:
-    """Return every file below a place, but for the token in lock files."""
-    return {
-        str(path): b"" if path.name.endswith("lock") else path.read_bytes()
-        for path in sorted(place.rglob("*"))
-        if path.is_file()
-    }

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,18 +31,21 @@ CONFIG = ".config/producttelemetry/default"
 NOBODY = 65534
 
 
+def case_id(value: object) -> str:
+    """Name a parameter by its `repr`, without what is another one in each run."""
+    return re.sub(r" (?:at 0x|id=')[0-9a-f]+'?", "", repr(value))
+
+
 def discard(client: Telemetry) -> None:
     """Let go of a client without sending: what the end of a process would do."""
     _process.move_out(client)
-    if hasattr(client, "_worker"):
-        client._worker.stop()
+    if hasattr(client, "_flusher"):
+        client._flusher.worker.stop()
         client._seal(last=True)
-        for lock in (
-            client._writer._segment._directory.lock,
-            client._sender._reader.directory.lock,
-            client._sender._lock,
-        ):
-            lock.close()
+        client._writer._segment._directory.lock.close()
+        if not client._sender.sending:  # else its thread holds them, and gives them back when the request is over
+            client._sender._reader.directory.lock.close()
+            client._sender._lock.close()
 
 
 def spool(client: Telemetry) -> Path:
@@ -99,8 +104,18 @@ def assert_sound(directory: Path, cap: int | None = None, problems: Iterable[str
     """Assert that a spool keeps its invariants, but for problems that a test made itself; each is a part of a line."""
     expected = list(problems)
     found = check(str(directory), cap)
-    assert [] == [line for line in found if not any(part in line for part in expected)]
+    unexpected = [line for line in found if not any(part in line for part in expected)]
+    assert [] == unexpected, unexpected  # said here, for pytest explains the asserts of test modules only
     assert [] == [part for part in expected if not any(part in line for line in found)]
+
+
+def tree(place: Path, *, locks: bool = True) -> dict[str, bytes]:
+    """Return every file below a place, but for the token in lock files; without those files, if they may come."""
+    return {
+        str(path): b"" if path.name.endswith("lock") else path.read_bytes()
+        for path in sorted(place.rglob("*"))
+        if path.is_file() and (locks or not path.name.endswith("lock"))
+    }
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 30.0) -> None:
@@ -124,6 +139,21 @@ def run(
     command = [sys.executable, "-m", module, program, settings]
     options = {"timeout": 60, **options}
     return subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=False, **options)
+
+
+def fork(home: Path, action: Callable[[], None]) -> int:
+    """Run something in a forked child that has a home of its own and ends without handlers; return its wait status."""
+    sys.stdout.flush()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.environ["HOME"] = str(home)
+            action()
+        except BaseException:  # noqa: BLE001  # whatever it is, the test has to hear of it
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    return os.waitpid(child, 0)[1]
 
 
 def main(*programs: Callable[[dict[str, Any]], None]) -> None:

@@ -235,7 +235,8 @@ class SimulatedDisk(System):
         self._write(inode, inode.versions[-1][:length].ljust(length, b"\0"))
 
     def _do_fstat(self, descriptor: int) -> SimpleNamespace:
-        return _status(self._opened(descriptor).inode)
+        inode = self._opened(descriptor).inode
+        return _status(inode, sum(each is inode for each in self._names.values()))
 
     def _do_stat(self, path: str, *, follow_symlinks: bool = True) -> SimpleNamespace:  # noqa: ARG002  # there are none
         return _status(self._existing(path))
@@ -318,12 +319,13 @@ class SimulatedDisk(System):
         return inode is not None and inode.is_directory
 
 
-def _status(inode: Inode) -> SimpleNamespace:
+def _status(inode: Inode, links: int = 1) -> SimpleNamespace:
     mode = stat.S_IFDIR if inode.is_directory else stat.S_IFREG
     return SimpleNamespace(
         st_uid=1000,
         st_dev=1,
         st_ino=inode.number,
+        st_nlink=links,
         st_mode=mode,
         st_size=len(inode.versions[-1]),
         st_mtime_ns=inode.changed,

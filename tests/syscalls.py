@@ -79,10 +79,12 @@ class Killing(System):
     Args:
         at: before which change, counted from 0. Before the next one is after this one, so nothing is left out.
         torn: if that is a write, half of it is done: the kernel gives up a long write when the process is killed.
+        tell: a file that is told which operation it was.
     """
 
-    def __init__(self, at: int, *, torn: bool = False) -> None:
+    def __init__(self, at: int, *, torn: bool = False, tell: str = os.devnull) -> None:
         self._at = at
+        self._tell = tell
         self._torn = torn
         self._made = 0
 
@@ -90,9 +92,16 @@ class Killing(System):
         """Count, and kill when it is time."""
         if name in CHANGES:
             if self._made == self._at:
+                self._describe(name, *given)
                 if self._torn and name == "write":
                     descriptor, data = given
                     os.write(descriptor, data[: len(data) // 2])
                 os.kill(os.getpid(), signal.SIGKILL)
             self._made += 1
         return super().call(name, *given, **named)
+
+    def _describe(self, name: str, *given: Any) -> None:
+        """Tell for people: the operation, and what it is done to."""
+        paths = [given[0] if isinstance(given[0], str) else os.readlink(f"/proc/self/fd/{given[0]}"), *given[1:2]]
+        with open(self._tell, "w", encoding="utf-8") as file:
+            file.write(" ".join([name, *(os.path.basename(path) for path in paths if isinstance(path, str))]))

@@ -185,6 +185,7 @@ def test_a_hostile_server_gives_way_to_ours(telemetry: Make, transport: httpx.HT
         ("0", 0, 2),
         ("Mon, 99 Foo 2030 99:99:99 GMT", 0, 2),
     ],
+    ids=range(7),  # the time is another one in each worker
 )
 def test_what_retry_after_means_for_the_queue(  # noqa: PLR0913, PLR0917  # a header and what it comes to
     value: str, least: float, most: float, telemetry: Make, transport: httpx.HTTPTransport, collector: RunningCollector

@@ -12,6 +12,7 @@ import pytest
 
 from producttelemetry._errors import EventRejected
 from producttelemetry._event import MAX_EVENT_BYTES, Encoder
+from tests import harness
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,7 +92,7 @@ def test_the_hook_sees_plain_values_and_may_change_them() -> None:
         datetime(2024, 1, 1, 2, tzinfo=UTC),
         datetime(2023, 12, 31, 21, tzinfo=timezone(timedelta(hours=-5))),
     ],
-    ids=repr,
+    ids=harness.case_id,
 )
 def test_the_hook_may_change_the_time(moment: object) -> None:
     """A time that the hook sets is written as every other: in UTC, with microseconds and offset."""
@@ -141,7 +142,7 @@ WRONG: dict[str, list[Any]] = {
         *(partial(leave_out, name) for name in WRONG),
         *(partial(change, {name: value}) for name, values in WRONG.items() for value in values),
     ],
-    ids=repr,
+    ids=harness.case_id,
 )
 def test_a_hook_that_fails_drops_the_event(hook: Callable[[dict[str, Any]], Any]) -> None:
     """None, an exception, and what is no event any more drop the event and count as `before_send`."""
@@ -158,7 +159,7 @@ def test_a_hook_cannot_make_an_event_too_large() -> None:
     assert "too_large" == caught.value.reason
 
 
-@pytest.mark.parametrize("value", [float("nan"), {1, 2}, b"x", date(2024, 1, 1), object, "\ud800"], ids=repr)
+@pytest.mark.parametrize("value", [float("nan"), {1, 2}, b"x", date(2024, 1, 1), object, "\ud800"], ids=harness.case_id)
 def test_what_a_hook_puts_in_becomes_json(value: object) -> None:
     """The hook's own values are converted like the caller's."""
     expected = json.loads(ENCODER.event("x", {"a": value}, "usage", None))["properties"]

@@ -79,7 +79,7 @@ def test_the_collector_runs_until_it_is_told_to_stop(tmp_path: Path) -> None:
         (["nonsense"], 2, "nonsense"),
         (["collector", "--port", "x"], 2, "--port"),
         (["collector", "--port", "99999"], 1, "65535"),
-        (["collector", "--store", "/nowhere/events.db"], 1, "/nowhere"),
+        (["collector", "--port", "0", "--store", "/nowhere/events.db"], 1, "/nowhere"),
     ],
 )
 def test_wrong_usage_is_one_readable_message(arguments: list[str], status: int, said: str) -> None:

@@ -1,16 +1,18 @@
-"""Looking at what the collector received: listings, counters, the request log, the page, and starting anew."""
+"""Looking at what the collector received: listings, counters, the request log, and starting anew."""
 
 from __future__ import annotations
 
 import re
 import time
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from starlette.routing import Route
 
-from producttelemetry.collector import Counts, Journal, RunningCollector
-from producttelemetry.collector.page import render
+from producttelemetry import collector as collector_package
+from producttelemetry.collector import Counts, Journal, RunningCollector, Store, create_app
 from tests import collector_support
 from tests.collector_support import CLIENT, EPOCH, ingest, make_event
 
@@ -88,6 +90,9 @@ def test_a_listing_is_bounded(client: httpx.Client) -> None:
         ("limit=10001", "limit"),
         ("after=x", "after"),
         ("after=²", "after"),
+        ("before=", "before"),
+        ("order=random", "order"),
+        ("brief=2", "brief"),
     ],
 )
 def test_a_wrong_query_is_refused_by_name(client: httpx.Client, query: str, name: str) -> None:
@@ -177,29 +182,24 @@ def test_reset_forgets_everything(collector: RunningCollector, client: httpx.Cli
     assert collector.faults.current is None
 
 
-# -- health and the page -----------------------------------------------------------------------------------------------
+# -- documentation -----------------------------------------------------------------------------------------------------
+
+
+def test_every_route_is_documented() -> None:
+    """The table in the package's docstring and the one in the README have every route for tests."""
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    with Store() as store:
+        paths = {route.path for route in create_app(store).routes if isinstance(route, Route)}
+
+    for path in sorted(path for path in paths if not path.startswith(("/api/", "/assets/"))):
+        documented = path.replace(":int", "") + ("`" if path == "/" else "")
+        assert documented in (collector_package.__doc__ or "")
+        assert documented in readme
+
+
+# -- health ------------------------------------------------------------------------------------------------------------
 
 
 def test_health(client: httpx.Client) -> None:
     """The server says that it is there."""
     assert {"status": "ok"} == client.get("/health").json()
-
-
-def test_the_page_is_for_people(client: httpx.Client) -> None:
-    """The page shows the counters and the routes, and neither loads nor may be framed by anything."""
-    ingest(client, *[make_event() for _ in range(42)])
-
-    answer = client.get("/")
-
-    assert 200 == answer.status_code
-    assert "text/html; charset=utf-8" == answer.headers["content-type"]
-    assert "default-src 'none'" in answer.headers["content-security-policy"]
-    assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
-    assert "<tr><th>accepted</th><td>42</td></tr>" in answer.text
-    assert "POST /api/ingest" in answer.text
-    assert not re.search(r"\b(?:src|href)=|<script", answer.text)
-
-
-def test_the_page_is_escaped() -> None:
-    """What is shown cannot become markup."""
-    assert "<th>&lt;b&gt;</th>" in render({"<b>": 1})

@@ -49,6 +49,19 @@ def test_pages_of_other_sites_have_no_control(collector: RunningCollector, clien
     assert 204 == client.post("/reset", headers={"Origin": collector.url}).status_code
 
 
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_pages_of_other_sites_read_nothing(client: httpx.Client, site: str) -> None:
+    """What another site's page loads from here without asking, images, scripts, frames, is refused; a link is not."""
+    for path in ("/", "/events", "/stream", "/assets/main.js"):
+        answer = client.get(path, headers={"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "no-cors"})
+        assert 403 == answer.status_code
+    link = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    assert 200 == client.get("/", headers=link).status_code
+    assert 403 == client.get("/events", headers=link).status_code
+    assert 403 == client.get("/", headers={**link, "Sec-Fetch-Dest": "iframe"}).status_code
+    assert 204 == client.post("/reset", headers={"Sec-Fetch-Site": "same-origin"}).status_code
+
+
 @pytest.mark.parametrize(
     ("path", "host", "peer", "any_host", "passes"),
     [

@@ -99,16 +99,20 @@ def test_continuous_integration(name: str, value: str, expected: bool, monkeypat
 @pytest.mark.parametrize(
     ("variables", "expected"),
     [
-        ({"USER": "me"}, "me"),
-        ({"LOGNAME": "me"}, "me"),
-        ({"USERNAME": "me"}, "me"),
-        ({"USER": ""}, "home"),
-        ({}, "home"),
+        ({"USER": "me"}, ("me", "home")),
+        ({"LOGNAME": "me"}, ("me", "home")),
+        ({"USERNAME": "me", "USER": "me"}, ("me", "home")),
+        ({"USER": "root", "SUDO_USER": "me"}, ("root", "me", "home")),
+        ({"USER": "root", "DOAS_USER": "me"}, ("root", "me", "home")),
+        ({"USER": ""}, ("home",)),
+        ({}, ("home",)),
     ],
 )
-def test_the_user(variables: dict[str, str], expected: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Home and name of the user are what must be taken out of paths; the home's last part is a name as well."""
-    for name in ("USER", "LOGNAME", "USERNAME"):
+def test_the_user(
+    variables: dict[str, str], expected: tuple[str, ...], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Home and names of the user are what must be taken out of paths: whoever they are, and whoever called `sudo`."""
+    for name in ("USER", "LOGNAME", "USERNAME", "SUDO_USER", "DOAS_USER"):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)

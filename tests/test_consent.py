@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from producttelemetry import _config
 from producttelemetry._config import ConfigFile, Environment
 from producttelemetry._consent import Consent, resolve
+from tests import harness
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,6 +55,7 @@ CONFIG: dict[bytes | None, str] = {
             ),
             *(b'{"telemetry": null}', b'{"telemetry": 1}', b'{"telemetry": 0}', b'{"telemetry": "false"}'),
             *(b'{"telemetry": []}', b'{"telemetry": true} {}', b'{"telemetry": NaN}', b'{"telemetry": true, "a": NaN}'),
+            *(b'{"Telemetry": false}', b'{"telemetry": true, "TELEMETRY": false}', b'{"telemetry ": false}'),
             *(b'{"telemetry": false, "telemetry": true}', b'{"telemetry": true, "telemetry": true}'),
             *(b"[" * 100_000, b'{"telemetry": true, "a": ' + b"1" * 10_000 + b"}"),
         ),
@@ -263,3 +265,18 @@ def test_log_prints_and_does_nothing_else(
     assert ("seen", {"a": "ä"}, "me") == (event["event_name"], event["properties"], link["user_id"])
     assert client.enabled
     assert [] == list(home.iterdir())
+
+
+def test_a_choice_that_becomes_unclear_stops_a_running_client_with_a_word(
+    telemetry: Callable[..., Telemetry], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Somebody edits `config.json` and mistypes: nothing more is collected, and one warning names the file."""
+    client = telemetry()
+    client.track("test.event")
+    config = harness.spool(client).parents[2] / "config.json"
+    config.write_text('{"telemetry": ture}')
+    client.flush()
+    client.flush()
+    assert not client.enabled
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warning.startswith(f"telemetry is disabled: {config} cannot be understood")

@@ -144,7 +144,7 @@ def test_clients_and_senders_follow_the_table(
     for row in FEW:
         world.say(undecided)
         running = telemetry()
-        assert running._may_send()
+        assert running._consent().sends
         detached = Task("key", "http://127.0.0.1:9/api", *running._project, running._spool_dir)
         world.say(row)
         enabled, prints, _ = row.expected
@@ -152,7 +152,11 @@ def test_clients_and_senders_follow_the_table(
         assert state is telemetry(disabled=row.disabled)._state, row
         if not row.disabled:  # that is said to a constructor, and to nobody else
             sends = enabled and not prints
-            assert [sends] * 3 == [running._may_send(), _detached._may_send(detached), running.enabled and sends], row
+            assert [sends] * 3 == [
+                running._consent().sends,
+                _detached._may_send(detached),
+                running.enabled and sends,
+            ], row
             drained = running._sender.drain() if running.enabled else "stopped"
             assert ("stopped" == drained) is not sends, row
     assert ("", "") == capfd.readouterr()

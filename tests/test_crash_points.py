@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,8 +13,6 @@ from tests import harness, oracle
 from tests.children_crash import SCENARIOS
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from producttelemetry.collector import RunningCollector
 
 
@@ -34,6 +33,7 @@ def test_a_kill_at_any_operation_loses_nothing(scenario: str, collector: Running
     assert len(points) > 3
     killed = [point for point in points if point["status"] == signal.SIGKILL]
     assert len(points) - len({point["point"][1] for point in points}) == len(killed)
+    assert [] == [point for point in killed if not point["before"]], "a failure could not be understood"
 
 
 def _violations(point: dict[str, Any], stored: dict[str, Any]) -> list[str]:
@@ -48,6 +48,11 @@ def _violations(point: dict[str, Any], stored: dict[str, Any]) -> list[str]:
         found.append(f"{len(missing)} are lost, {point['dropped']} of them counted")
     if any(told.attempted[name] != event for name, event in mine.items()):
         found.append("altered")
+    left = Path(point["journal"]).with_name("left")  # what the SDK before this one has left behind, in this run
+    if left.exists():
+        taken = [event["properties"]["number"] for event in stored.values() if event["session_id"] == left.read_text()]
+        if sorted(taken) != [0, 1, 2]:
+            found.append(f"of what was left behind, {taken} has arrived")
     if fresh not in stored:
         found.append("a fresh event does not get through")
     return found

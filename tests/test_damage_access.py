@@ -14,6 +14,7 @@ import pytest
 from producttelemetry import _files as files
 from producttelemetry import _transport  # noqa: F401  # pyright: ignore[reportUnusedImport]  # for a child that may not read it
 from producttelemetry._errors import ClaimLost
+from producttelemetry._record import parse_name
 from producttelemetry._spool import Claim, Directory, Reader, Settled, check
 from tests import collector_support, harness, test_damage
 from tests.oracle import listen
@@ -166,6 +167,20 @@ def test_a_full_queue_gives_up_what_cannot_be_read(scene: Scene, monkeypatch: py
         harness.discard(client)
     verdict = scene.oracle.settle(exact=True)
     assert ({0, 1, 2, 3, 4}, 5) == (lost(verdict), verdict.stats.dropped["corrupt"])
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_an_erasure_deletes_what_cannot_be_read(state: State, scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes to the segments behind it, too, and counts what the name of the bad one promises."""
+    segment = scene.fill(state)
+    named = parse_name(segment.name)
+    assert named is not None
+    with bad_sector(segment, monkeypatch):
+        client = scene.client()
+        assert client.request_deletion()
+        assert [] == harness.segments(segment.parent)
+        others = 0 if state == "last" else 5
+        assert named.slots + others == client.stats().dropped["purged"]
 
 
 @pytest.fixture

@@ -111,7 +111,8 @@ def test_two_names_for_one_segment_end_as_none(second: Any, how: str, scene: Sce
     (os.link if how == "link" else shutil.copy)(segment, other)
     assert any("2 names for one segment" in said for said in check(str(segment.parent)))
     scene.client().flush()
-    assert set() == scene.oracle.settle().missing
+    one_too_many = int(second == "ready")  # is promised, looked for, and counted as corrupt
+    assert set() == scene.oracle.settle(recounted=5 + one_too_many).missing
 
 
 def test_two_segments_with_one_number_are_both_delivered(scene: Scene) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from producttelemetry.collector import Fault
 from tests import harness
 from tests.children_disks import Host
 from tests.small_disk import SmallDisk
@@ -232,7 +233,7 @@ def test_a_process_that_ends_without_descriptors(oracle: Oracle) -> None:
 
 
 def test_memory_keeps_within_the_cap_when_a_request_fails(oracle: Oracle, telemetry: Callable[..., Telemetry]) -> None:
-    """What is on its way counts as waiting in memory; when it comes back the oldest give way, and are counted."""
+    """What is on its way counts as waiting in memory, and cannot give way: what comes meanwhile does, counted."""
     during: list[tuple[int, int]] = []
 
     class Failing(httpx.BaseTransport):
@@ -248,10 +249,28 @@ def test_memory_keeps_within_the_cap_when_a_request_fails(oracle: Oracle, teleme
     for number in range(10):
         client.track("test.event", {"number": number})
     client.flush()
-    assert [(15, 10)] == during
+    assert [(10, 10)] == during
     stats = client.stats()
     assert (10, 5) == (stats.volatile, stats.dropped["memory"])
     (home_config / "spool").unlink()
     client._writer._disk_failed_at = float("-inf")
     client.shutdown()
-    assert list(range(5, 15)) == harness.numbers(harness.events(harness.spool(client)))
+    assert list(range(10)) == harness.numbers(harness.events(harness.spool(client)))
+
+
+def test_a_process_that_ends_while_it_sends_from_memory_stores_what_it_sends(oracle: Oracle) -> None:
+    """The disk works again, the server does not answer: nobody would hear of these events when the process is gone."""
+    oracle.collector.faults.set(Fault(latency_seconds=3600.0))
+    arguments = {"flush_at": 3, "flush_timeout": 0.1}
+    with Host(oracle.collector.url, journal=oracle.journal(), arguments=arguments) as host:
+        host.ask("break", "append", errno.EIO)
+        host.track(0, 1, 2)
+        harness.wait_until(lambda: oracle.collector.journal.total == 1)
+        host.track(3)
+        host.ask("mend")
+        assert (4, 4) == host.volatile()
+        host.end()
+    assert [0, 1, 2, 3] == harness.numbers(harness.events(oracle.spool))
+    oracle.collector.faults.clear()
+    verdict = oracle.settle()
+    assert (set(), 5) == (verdict.missing, verdict.stats.delivered), "the ledger counts each once, and the fresh one"

@@ -16,6 +16,7 @@ from producttelemetry import _notes as notes
 from producttelemetry._config import paths
 from producttelemetry._erasure import ASK_AGAIN
 from producttelemetry._notes import ASKING, Request
+from producttelemetry._queues import is_sending
 from producttelemetry.collector import Fault, RunningCollector
 from tests import harness
 
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from producttelemetry import Telemetry
 
     Make = Callable[..., Telemetry]
-
-CONFIG = ".config/producttelemetry/default"
 
 
 @pytest.fixture
@@ -148,7 +147,7 @@ def test_an_opted_out_client_can_be_erased(
     before.flush()
     before.track("test.event")
     if how == "config.json":
-        (home / CONFIG / "config.json").write_text('{"telemetry": false}')
+        (home / harness.CONFIG / "config.json").write_text('{"telemetry": false}')
     elif how == "DO_NOT_TRACK":
         monkeypatch.setenv("DO_NOT_TRACK", "1")
     client = quiet(collector.url, disabled=how == "disabled")
@@ -156,7 +155,7 @@ def test_an_opted_out_client_can_be_erased(
     assert client.request_deletion()
     assert (0, 1) == (collector.store.counts().stored, collector.store.counts().deletions)
     assert [] == harness.events(harness.spool(before))
-    assert not (home / CONFIG / "client_id").exists()
+    assert not (home / harness.CONFIG / "client_id").exists()
 
 
 def test_two_processes_erase_at_once(quiet: Make, collector: RunningCollector) -> None:
@@ -205,6 +204,49 @@ def test_nobody_sends_while_the_server_is_asked(quiet: Make, collector: RunningC
     assert 2 in harness.numbers(harness.stored(collector))
 
 
+def test_a_request_that_is_on_its_way_ends_before_the_server_is_asked(quiet: Make, collector: RunningCollector) -> None:
+    """What the server got after it has erased would stay there."""
+    order: list[str] = []
+    begun, asked = threading.Event(), threading.Event()
+
+    def slowly(_: httpx.Request) -> None:
+        begun.set()
+        harness.wait_until(lambda: notes.requests(paths("default")))
+        asked.wait(0.5)  # it does not come, or this test fails
+        order.append("sent")
+
+    def before(_: httpx.Request) -> None:
+        order.append("asked")
+        asked.set()
+
+    with Hook(slowly) as slow, Hook(before) as transport:
+        other = quiet(collector.url, transport=slow)
+        other.track("test.event")
+        sending = threading.Thread(target=other.flush)
+        sending.start()
+        assert begun.wait(10)
+        assert quiet(collector.url, transport=transport).request_deletion()
+        sending.join()
+    assert ["sent", "asked"] == order
+    assert [] == harness.stored(collector)
+
+
+def test_a_sender_that_does_not_end_makes_it_false(quiet: Make, collector: RunningCollector) -> None:
+    """Nobody can promise then that nothing more arrives; the server is not asked, and nothing changes."""
+    over = threading.Event()
+    with Hook(lambda _: (over.wait(20), None)[1]) as slow:
+        other = quiet(collector.url, transport=slow)
+        other.track("test.event")
+        sending = threading.Thread(target=other.flush)
+        sending.start()
+        harness.wait_until(lambda: is_sending(other._spool_dir))
+        assert not quiet(collector.url, flush_timeout=0.5).request_deletion()
+        over.set()
+        sending.join()
+    assert 1 == len(harness.stored(collector))
+    assert [] == notes.requests(paths("default"))
+
+
 def test_a_sender_that_waited_sends_when_the_server_has_refused(quiet: Make, collector: RunningCollector) -> None:
     """False changes nothing: the flush that waited for the outcome goes on with it, under the same id."""
     other = quiet(collector.url, flush_timeout=30.0)
@@ -231,20 +273,38 @@ def test_false_changes_nothing(answer: Fault, quiet: Make, collector: RunningCol
     """In time, whatever the server does: the same files as before, the same id, and trying again works."""
     client = quiet(collector.url, flush_timeout=1.0)
     client.track("test.event")
-
-    def files() -> dict[str, bytes]:
-        found = {str(path): path.read_bytes() for path in home.rglob("*") if path.is_file()}
-        return {name: content for name, content in found.items() if not name.endswith("lock")}
-
-    before = files()
+    before = harness.tree(home, locks=False)
     collector.faults.set(answer)
     started = time.monotonic()
     assert not client.request_deletion()
     assert time.monotonic() - started < 2.5
-    assert before == files()
+    assert before == harness.tree(home, locks=False)
     collector.faults.clear()
     assert client.request_deletion()
-    assert before != files()
+    assert before != harness.tree(home, locks=False)
+
+
+def test_a_request_that_cannot_be_made_is_taken_back_before_others_see_it(
+    quiet: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`httpx` cannot be imported: while the note is there the lock is held, or others took its process for dead."""
+    client = quiet()
+    client.track("test.event")
+    write_requests, free = notes.write_requests, list[bool]()
+
+    def writing(*given: Any) -> None:
+        with closing(notes.lock(paths("default"))) as lock:
+            free.append(lock.acquire(0.0))
+        write_requests(*given)
+
+    def connect() -> None:
+        raise ImportError("no httpx")
+
+    monkeypatch.setattr(notes, "write_requests", writing)
+    monkeypatch.setattr(client, "_connect", connect)
+    assert not client.request_deletion()
+    assert [False, False] == free
+    assert [] == notes.requests(paths("default"))
 
 
 def test_an_answer_that_comes_too_late_changes_nothing(quiet: Make, collector: RunningCollector) -> None:

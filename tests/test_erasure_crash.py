@@ -13,10 +13,7 @@ What is promised, and judged here for each point:
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -35,12 +32,9 @@ Point = dict[str, Any]
 def points(scenario: str, url: str, place: Path) -> list[Point]:
     """Run a scenario once for each operation of it."""
     settings = json.dumps({"scenario": scenario, "url": url, "place": str(place)})
-    command = [sys.executable, "-m", "tests.children_erasure", "enumerate_points", settings]
     # Not measured: most of these processes die, and the others would spend their time on writing data files.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
-    ended = subprocess.run(
-        command, cwd=harness.ROOT, env=environment, text=True, capture_output=True, check=False, timeout=110
-    )
+    environment = harness.unmeasured()
+    ended = harness.run("enumerate_points", settings, "tests.children_erasure", env=environment, timeout=110)
     assert (0, "") == (ended.returncode, ended.stderr)
     return [json.loads(line) for line in ended.stdout.splitlines()]
 

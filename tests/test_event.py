@@ -19,6 +19,7 @@ import pytest
 from producttelemetry import _event
 from producttelemetry._errors import EventRejected
 from producttelemetry._event import MAX_EVENT_BYTES, Encoder, uuid4, uuid7
+from tests import harness
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -137,7 +138,7 @@ def test_a_text_of_a_class_of_its_own_counts_as_what_it_holds() -> None:
         {"timestamp": datetime.max.replace(tzinfo=WEST)},
         {"timestamp": datetime.min.replace(tzinfo=EAST)},
     ],
-    ids=repr,
+    ids=harness.case_id,
 )
 def test_wrong_arguments_are_rejected(arguments: dict[str, Any]) -> None:
     """A wrong argument raises `EventRejected` (`invalid`) and nothing else; the message does not repeat its content."""
@@ -243,7 +244,7 @@ def test_identify_is_a_line_too(user: str, expected: str) -> None:
 @pytest.mark.parametrize(
     ("user", "reason"),
     [("", "invalid"), (None, "invalid"), (5, "invalid"), (MagicMock(spec=str), "invalid"), ("a" * 32768, "too_large")],
-    ids=lambda value: repr(value)[:30],
+    ids=lambda value: harness.case_id(value)[:30],
 )
 def test_a_wrong_user_id_is_rejected(user: Any, reason: str) -> None:
     """A user id that is no text, or far too long, raises `EventRejected` with its reason."""

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from producttelemetry import _exceptions
 from producttelemetry._event import Encoder
 from producttelemetry._exceptions import MESSAGE_BYTES, STACK_BYTES, describe, describe_message, error_event, scrub
 from tests import harness
@@ -57,7 +58,7 @@ def raised(error: E, cause: BaseException | None = None) -> E:
 
 def described(error: BaseException) -> dict[str, str]:
     """Return the properties of an error event."""
-    return describe(error, HOME, "alice")
+    return describe(error, HOME, ("alice",))
 
 
 def test_an_exception_says_what_and_where() -> None:
@@ -75,7 +76,7 @@ def test_an_exception_that_was_never_raised_has_no_trace() -> None:
     assert expected == described(ValueError("no"))
 
 
-@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit("x")], ids=repr)
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit("x")], ids=harness.case_id)
 def test_what_is_no_error_can_be_described(error: BaseException) -> None:
     """Whatever can be raised can be reported."""
     assert type(error).__name__ == described(raised(error))["error_type"]
@@ -140,7 +141,7 @@ def test_exceptions_whose_own_code_fails(error: BaseException, message: str | No
 def test_a_long_message_keeps_its_head(letter: str) -> None:
     """4 KiB in UTF-8 are kept as they are; of more, the head, a sign, and no half character."""
     fits = letter * (MESSAGE_BYTES // len(letter.encode()))
-    assert fits == described(ValueError(fits))["error_message"] == describe_message(fits, HOME, "alice")
+    assert fits == described(ValueError(fits))["error_message"] == describe_message(fits, HOME, ("alice",))
     found = described(ValueError(fits + letter))["error_message"]
     assert fits.startswith(found.removesuffix("…"))
     assert found.endswith("…")
@@ -216,7 +217,7 @@ def test_a_deep_recursion_can_be_described() -> None:
 )
 def test_scrubbing(text: str, expected: str) -> None:
     """Home and user become `~` in paths of every kind; other names that begin alike stay, and so do other words."""
-    assert expected == scrub(text, HOME, "alice")
+    assert expected == scrub(text, HOME, ("alice",))
 
 
 @pytest.mark.parametrize(
@@ -232,7 +233,7 @@ def test_scrubbing(text: str, expected: str) -> None:
 )
 def test_scrubbing_other_homes(home: str, user: str, text: str, expected: str) -> None:
     """An unknown or odd home changes nothing by mistake; names are taken as they are, not as patterns."""
-    assert expected == scrub(text, home, user)
+    assert expected == scrub(text, home, (user,))
 
 
 def test_nothing_of_the_path_survives_at_the_cut() -> None:
@@ -246,8 +247,8 @@ def test_nothing_of_the_path_survives_at_the_cut() -> None:
 @given(st.text(), st.text(), st.text())
 def test_any_text_can_be_scrubbed(before: str, home: str, user: str) -> None:
     """No home, name or message raises, and a home that stands there as a path is gone."""
-    scrub(before, home, user)
-    assert f"{HOME}/" not in scrub(f"{before}{HOME}/x", HOME, user)
+    scrub(before, home, (user,))
+    assert f"{HOME}/" not in scrub(f"{before}{HOME}/x", HOME, (user,))
 
 
 # --- through the client -------------------------------------------------------------------------------------------
@@ -279,7 +280,7 @@ def test_error_events(telemetry: Callable[..., Telemetry], home: Path, monkeypat
 @pytest.mark.parametrize(
     "arguments",
     [{}, {"message": 5}, {"exception": "text"}, {"exception": ValueError}, {"exception": _NoTextError}],
-    ids=repr,
+    ids=harness.case_id,
 )
 def test_error_without_an_error_is_counted(arguments: dict[str, Any], telemetry: Callable[..., Telemetry]) -> None:
     """Neither an exception nor a message: nothing is raised, and the drop is counted as `invalid`."""
@@ -308,6 +309,24 @@ def test_the_write_key_is_in_no_error_event() -> None:
     """A source line or a message may hold it, also where the message is cut: not even a part of it is sent."""
     key = "wk_0123456789abcdef"
     for length in range(MESSAGE_BYTES - 2 * len(key), MESSAGE_BYTES):
-        _, properties = error_event(ValueError("x" * length + key), None, {"mine": 1}, HOME, "alice", key)
+        _, properties = error_event(ValueError("x" * length + key), None, {"mine": 1}, HOME, ("alice",), key)
         assert "wk_0" not in properties["error_message"]
         assert key not in properties["stack_trace"]
+
+
+def test_a_text_of_megabytes_costs_no_more_than_a_long_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its ends are looked at, and nothing at a cut edge: half of a name there would be no name that can be found."""
+    lengths: list[int] = []
+
+    def measured(text: str, *secrets: Any) -> str:
+        lengths.append(len(text))
+        return scrub(text, *secrets)
+
+    monkeypatch.setattr(_exceptions, "scrub", measured)
+    text = f"{HOME}/x " * 1_000_000
+    kept = describe_message(text, HOME, ("alice",))
+    whole = describe(ValueError(text), HOME, ("alice",))
+    assert max(lengths) <= 128 * 1024
+    for told in (kept, *whole.values()):
+        assert "alice" not in told
+    assert kept.startswith("~/x ~/x ")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from producttelemetry import _detach
+from producttelemetry import _detach, _queues
 from producttelemetry._detached import LINGER
 from tests import harness
 from tests.leaving_support import senders
@@ -38,7 +38,7 @@ def test_a_detached_sender_delivers_what_a_command_leaves(
     harness.wait_until(lambda: len(harness.stored(collector)) == 1)
     client = telemetry(collector.url)
     harness.wait_until(lambda: client.stats().pending == 0)
-    harness.wait_until(lambda: not _detach.is_sending(client._spool_dir))
+    harness.wait_until(lambda: not _queues.is_sending(client._spool_dir))
 
 
 def test_a_detached_sender_lets_go_of_everything(telemetry: Callable[..., Telemetry]) -> None:
@@ -51,7 +51,7 @@ def test_a_detached_sender_lets_go_of_everything(telemetry: Callable[..., Teleme
         assert time.monotonic() - started < 10, "the pipe did not end with the command"
         connection, _ = silent.accept()
         client = telemetry(url, write_key="secret-key")
-        assert _detach.is_sending(client._spool_dir)
+        assert _queues.is_sending(client._spool_dir)
         (process,) = senders()
         try:
             assert process == os.getsid(process)
@@ -136,14 +136,16 @@ def test_auto_waits_where_a_child_would_be_killed(collector: RunningCollector, m
     assert [] == senders()
 
 
-@pytest.mark.parametrize("change", ["frozen", "embedded", "nowhere"])
-def test_a_detached_sender_is_declined_where_it_cannot_work(change: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A frozen application, a host that embeds Python, an unknown interpreter."""
+@pytest.mark.parametrize("executable", [None, "/usr/bin/uwsgi", "", "python3"])
+def test_a_detached_sender_is_declined_where_it_cannot_work(
+    executable: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A frozen application, a host that embeds Python, no interpreter, or one that depends on the working directory."""
     assert _detach.possible()
-    if change == "frozen":
+    if executable is None:
         monkeypatch.setattr(sys, "frozen", True, raising=False)
     else:
-        monkeypatch.setattr(sys, "executable", "/usr/bin/uwsgi" if change == "embedded" else "")
+        monkeypatch.setattr(sys, "executable", executable)
     assert not _detach.possible()
 
 

@@ -193,7 +193,7 @@ def test_a_client_gives_its_descriptors_back(telemetry: Make) -> None:
         client = telemetry()
         client.track("test.event", {"number": number})
         client.shutdown()
-        worker = client._worker
+        worker = client._flusher.worker
         harness.wait_until(lambda worker=worker: not worker._started)  # type: ignore[misc]  # bound early
         counts.append(len(os.listdir("/proc/self/fd")))
     assert 1 == len(set(counts)), counts

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 
+from producttelemetry.cli import main
 from producttelemetry.collector import Fault
 from tests import harness
 from tests.oracle import listen
@@ -73,7 +75,7 @@ def test_a_link_to_the_projects_directory_is_the_users_own(
 #: What links in place of files do to three events, of which two were stored before: those that arrive while the link is
 #: there, those that wait on the disk, and whether an erasure succeeds.
 LINKS: dict[str, tuple[list[int], int, bool]] = {
-    "lock": ([2], 2, False),  # nobody may touch the queue: the event waits in memory, and is sent from there
+    "lock": ([2], 2, True),  # nobody may touch the queue: the event waits in memory, and is sent from there
     "sender.lock": ([], 3, True),  # nobody may send from the queue
     "ledger.json": ([0, 1, 2], 0, True),  # put aside: what is counted in no ledger would be sent for ever
     "retry.json": ([0, 1, 2], 0, True),
@@ -127,3 +129,66 @@ def test_a_link_in_place_of_a_file_is_not_followed(
     link.symlink_to(target)
     assert erasable is telemetry(oracle.collector.url).request_deletion()
     assert (exists, "precious" if exists else None) == (target.exists(), target.read_text() if exists else None)
+
+
+@pytest.fixture
+def trap(tmp_path: Path) -> Path:
+    """A directory of root's to which an ordinary user leads root."""
+    place = tmp_path / "trap"
+    place.mkdir()
+    (place / "precious").write_text("x" * 2000)
+    return place
+
+
+def plant(link: Path, target: Path) -> None:
+    """Make a link as an ordinary user does."""
+    link.symlink_to(target)
+    os.lchown(link, harness.NOBODY, harness.NOBODY)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be led into another owner's place")
+@pytest.mark.parametrize("levels", [0, 1])
+def test_root_is_not_led_elsewhere(
+    levels: int, trap: Path, home: Path, telemetry: Callable[..., Telemetry], collector: RunningCollector
+) -> None:
+    """`sudo tool` with HOME kept: nothing is written behind a user's link; the event is sent from memory."""
+    link = home / harness.CONFIG if levels == 0 else (home / harness.CONFIG).parent
+    link.parent.mkdir(parents=True)
+    plant(link, trap)
+    client = telemetry(collector.url)
+    client.track("test.event")
+    assert 1 == client.stats().volatile
+    client.flush()
+    assert 1 == len(harness.stored(collector))
+    assert 1 == main(["off"])
+    assert ["precious"] == os.listdir(trap)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be led into another owner's place")
+@pytest.mark.parametrize("target", ["precious", "new"])
+def test_root_writes_no_choice_elsewhere(target: str, trap: Path, home: Path) -> None:
+    """A `config.json` that is a user's link to another owner's file, or to none."""
+    (home / harness.CONFIG).mkdir(parents=True)
+    plant(home / harness.CONFIG / "config.json", trap / target)
+    assert 1 == main(["off"])
+    assert (["precious"], 2000) == (os.listdir(trap), (trap / "precious").stat().st_size)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="others cannot write to such a file in any case")
+@pytest.mark.parametrize("name", ["lock", "ledger.json"])
+def test_root_writes_to_no_file_of_several_names(
+    name: str, trap: Path, telemetry: Callable[..., Telemetry], collector: RunningCollector
+) -> None:
+    """A hard link to another owner's file, where the system lets users make one; no event is lost by that."""
+    first = telemetry(collector.url, flush_at=10**6)
+    first.track("test.event")
+    harness.discard(first)
+    (harness.spool(first) / name).unlink()
+    os.link(trap / "precious", harness.spool(first) / name)
+    second = telemetry(collector.url, flush_at=10**6)
+    second.track("test.event")
+    second.flush()
+    assert "x" * 2000 == (trap / "precious").read_text()
+    (harness.spool(first) / name).unlink(missing_ok=True)
+    telemetry(collector.url).flush()
+    assert 2 == len(harness.stored(collector))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from producttelemetry._spool import Directory
 from tests import harness
 from tests.oracle import listen
 
@@ -70,4 +71,40 @@ def test_a_broken_promise_is_seen(oracle: Oracle, segment: Path) -> None:
     os.rename(segment, str(segment).replace(".3.ready", ".4.ready"))
     with pytest.raises(AssertionError):
         oracle.settle()
-    oracle.settle(problems=["holds 3 events"], exact=False)
+    oracle.settle(problems=["holds 3 events"], recounted=1)  # the fourth is looked for, and counted as corrupt
+
+
+def test_an_event_that_is_counted_and_delivered_is_seen(oracle: Oracle, segment: Path) -> None:
+    """Once is what a kill may cause, and nothing else."""
+    Directory(str(segment.parent)).count({"overflow": 1})
+    with pytest.raises(AssertionError, match="counted twice: 4 were there, and 5 have left"):
+        oracle.settle()
+    oracle.settle(recounted=1)
+
+
+def test_a_queue_above_its_cap_is_seen(oracle: Oracle, segment: Path) -> None:
+    """Three events where there is room for two."""
+    assert segment.exists()
+    with pytest.raises(AssertionError, match="the cap is 2"):
+        oracle.settle(max_queue_size=2)
+    oracle.settle(cap=3)
+
+
+def test_a_link_to_a_user_is_followed(oracle: Oracle, telemetry: Callable[..., Telemetry]) -> None:
+    """`identify` is a line like any other: it arrives, or it is missing."""
+    client = telemetry(oracle.collector.url, flush_at=10**6)
+    end = listen(oracle.journal())
+    client.identify("one\nuser")
+    client._seal()
+    client.identify("another")
+    end()
+    harness.discard(client)
+    assert 3 == len(oracle.settle(exact=True).told.accepted)
+    end = listen(oracle.journal())
+    client.identify("lost")
+    end()
+    harness.discard(client)
+    (name,) = harness.segments(oracle.spool)
+    (oracle.spool / name).unlink()
+    with pytest.raises(AssertionError, match="lost: 1 are missing and 0 counted"):
+        oracle.settle()

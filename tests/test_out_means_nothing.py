@@ -30,7 +30,7 @@ def watch(url: str, variables: dict[str, str], **arguments: Any) -> tuple[set[st
     reader, writer = os.pipe()
     settings = json.dumps({"url": url, "report": writer, "arguments": arguments})
     command = [sys.executable, "-B", "-m", "tests.children_out", settings]
-    environment = {**os.environ, **variables}
+    environment = {**harness.unmeasured(), **variables}  # what coverage writes is not ours
     with os.fdopen(reader, "rb") as reports:
         ended = subprocess.run(
             command, cwd=harness.ROOT, env=environment, pass_fds=[writer], capture_output=True, text=True, check=False
@@ -114,7 +114,7 @@ def test_a_detached_sender_that_is_opted_out_does_nothing(how: str, home: Path, 
         (home / CONFIG / "default" / "config.json").write_text(OUT)
     environment |= {"variable": {"DO_NOT_TRACK": "1"}, "log": {"OPS_TELEMETRY": "log"}}.get(how, {})
     before = names(home)
-    message = json.dumps({**task._asdict(), "path": [*sys.path, str(harness.ROOT)]})
+    message = json.dumps([[*sys.path, str(harness.ROOT)], task._asdict()])
     boot = f"{_BOOT};print(*sorted({{'httpx', 'filelock'}} & set(sys.modules)))"
     command = [sys.executable, "-B", "-c", boot]
     ended = subprocess.run(command, input=message, env=environment, capture_output=True, text=True, check=False)

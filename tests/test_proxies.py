@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from producttelemetry import _detach
+from producttelemetry import _queues
 from tests import harness
 from tests.proxies import NAME, PASSWORD, Authority, Proxy, ask_locally, make_authority
 from tests.wire import listening, read_request
@@ -171,7 +171,7 @@ def test_a_detached_sender_finds_them_too(
         assert 0 == harness.run("one", settings).returncode
         harness.wait_until(lambda: harness.stored(collector))
         spool = telemetry(f"https://{NAME}", write_key=KEY)._spool_dir
-        harness.wait_until(lambda: not _detach.is_sending(spool))
+        harness.wait_until(lambda: not _queues.is_sending(spool))
     assert 1 == len(proxy.requests)
 
 

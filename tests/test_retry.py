@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from producttelemetry._retry import Kind, Outcome, State, decide, from_json, to_json, waits
+from tests import harness
 
 NOW = 1_700_000_000.0
 HOUR = 3600.0
@@ -133,7 +134,7 @@ GOOD = {"failures": 1, "not_before": 2.0, "by_server": False, "last_error": None
         *({name: value for name, value in GOOD.items() if name != missing} for missing in GOOD),
         *({**GOOD, name: wrong} for name, values in WRONG.items() for wrong in values),
     ],
-    ids=repr,
+    ids=harness.case_id,
 )
 def test_a_damaged_state_is_no_back_off(stored: object) -> None:
     """A file that says nothing one can understand does not stop the sender."""

@@ -50,7 +50,7 @@ def balanced(oracle: Oracle) -> Verdict:
 
 def alarmed(oracle: Oracle, events: int, cap: int, **settings: Any) -> dict[str, Any]:
     """Have a process track while its handler does so at 1 kHz; return what it tells."""
-    arguments = {"max_queue_size": cap, "flush_at": 100, "flush_timeout": 10.0}
+    arguments = {"max_queue_size": cap, "flush_at": 100, "flush_timeout": 10.0, "flush_interval": 3600.0}
     ended = run(
         "alarmed", url=oracle.collector.url, journal=oracle.journal(), events=events, arguments=arguments, **settings
     )
@@ -61,8 +61,9 @@ def alarmed(oracle: Oracle, events: int, cap: int, **settings: Any) -> dict[str,
 
 @pytest.mark.parametrize(("events", "cap"), [(20_000, 100_000), (5000, 64)])
 def test_a_handler_may_track_at_a_thousand_hertz(events: int, cap: int, oracle: Oracle) -> None:
-    """The main thread tracks, the flush thread sends; from a small queue it evicts meanwhile."""
-    told = alarmed(oracle, events, cap)
+    """The main thread tracks, the flush thread sends, and goes on with it; from a small queue it evicts meanwhile."""
+    told = alarmed(oracle, events, cap, wake=True)
+    assert told["woken"], "nothing is sent any more unless flush() is called"
     assert told["alarms"] > 200, "the handler has not come in between"
     verdict = balanced(oracle)
     names = [event["event_name"] for event in verdict.told.attempted.values()]
@@ -100,6 +101,13 @@ def test_a_handler_may_shut_down(answers: bool, oracle: Oracle) -> None:
     verdict = oracle.settle(max_queue_size=100_000)
     assert set() == verdict.missing
     assert verdict.stats.dropped["invalid"] > 0, "nothing was refused after shutdown()"
+
+
+@pytest.mark.parametrize("call", ["append", "seal", "purge", "lend", "close"])
+def test_a_handler_that_raises_leaves_the_other_threads_alone(call: str) -> None:
+    """Wherever it throws the main thread out of a call of ours, no other thread of the host waits for ever."""
+    ended = run("thrown_out", call=call, arguments={"flush_at": 10**6, "max_queue_size": 10**6})
+    assert (0, "", "true\n") == (ended.returncode, ended.stderr, ended.stdout)
 
 
 def test_a_finaliser_may_track_in_any_thread(oracle: Oracle) -> None:

@@ -60,8 +60,8 @@ def with_an_empty_home(_: Path) -> Place:
 
 
 def with_a_home_that_does_not_exist(_: Path) -> Place:
-    """`/nonexistent`, as Debian has it for its system users."""
-    return Place({"HOME": "/nonexistent"}, uid=harness.NOBODY)
+    """And cannot be made, by root either: Debian's system users have `/nonexistent`, but that root can make."""
+    return Place({"HOME": "/proc/nonexistent"}, uid=harness.NOBODY)
 
 
 def with_a_home_in_proc(_: Path) -> Place:
@@ -146,7 +146,7 @@ def test_events_wait_in_memory_within_the_cap_and_are_sent_from_there(
         assert 25 == harness.arrived(collector)[-1]
         host.track(26)
         (warning,) = host.end()
-    assert warning.startswith("telemetry works from memory, because nothing can be stored: [Errno ")
+    assert warning.startswith("telemetry works from memory, because the disk fails: [Errno ")
 
 
 @pytest.mark.parametrize("place", MENDABLE, indirect=True)
@@ -162,8 +162,14 @@ def test_the_spool_takes_over_when_there_is_a_place(place: Place, oracle: Oracle
         host.ask("retry")
         host.track(4, 5, 6, 7)  # no single call pays for all that waits
         assert (8, 0) == host.volatile()
-        assert list(range(8)) == harness.numbers(harness.events(oracle.spool))
+        events = harness.events(oracle.spool)
+        assert list(range(8)) == harness.numbers(events)
+        host.ask("call", "flush")
+        host.track(8)
         assert 1 == len(host.end())
+    events += harness.events(oracle.spool)
+    stored = (oracle.spool.parents[2] / "client_id").read_text().strip()
+    assert {stored} == {event["client_id"] for event in events}, "what was made up before there was a place is kept"
     assert set() == oracle.settle(exact=True).missing
 
 
@@ -188,7 +194,7 @@ def test_an_erasure_that_cannot_be_noted_fails_and_may_be_repeated(
 
 
 def test_a_home_that_may_not_be_searched_turns_everything_off(home: Path, collector: RunningCollector) -> None:
-    """It may hide an opt-out: nothing is collected, every call returns, and one warning says why."""
+    """It may hide an opt-out: nothing is collected or erased, every call returns, and one warning each says why."""
     (home / harness.CONFIG).mkdir(parents=True)
     home.chmod(0)
     with Host(collector.url, uid=harness.NOBODY if ROOT else None) as host:
@@ -197,7 +203,7 @@ def test_a_home_that_may_not_be_searched_turns_everything_off(home: Path, collec
             host.ask("call", *call)
         assert (0, 0) == host.volatile()
         assert False is host.ask("call", "request_deletion")
-        (warning,) = host.end()
+        disabled, erasure = host.end()
     home.chmod(0o700)
-    assert "telemetry is disabled: " in warning
+    assert ("telemetry is disabled: " in disabled, "not everything was erased" in erasure) == (True, True)
     assert [] == harness.stored(collector)

@@ -40,6 +40,7 @@ def test_a_tools_own_tests(
     config = home / ".config" / "producttelemetry" / "mytool"
     config.mkdir(parents=True)
     (config / "config.json").write_text('{"telemetry": false}')
+    (config / "pending_events.json").write_text('{"events": []}')  # which a real client would take over and delete
     before = contents(home)
     real = {"MYTOOL_SERVER": collector.url, "OPS_API_URL": collector.url}
     for name, value in {**real, "DO_NOT_TRACK": "1", "OPS_TELEMETRY": "0", "CI": "1"}.items():

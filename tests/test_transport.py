@@ -134,6 +134,17 @@ def test_answers(fault: Fault, kind: str, ask: Callable[..., Outcome]) -> None:
     assert fault.drop or outcome.retry_after is None
 
 
+def test_a_key_that_the_server_repeats_is_not_kept(server: RunningCollector) -> None:
+    """Servers say which key they do not know, and messages go to logs and files, which have no key in them."""
+    key = "pk_live_0123456789"
+    with Transport(f"{server.url}/api", key) as transport:
+        server.faults.set(
+            Fault(status=401, body=json.dumps({"message": f"unknown key {key}"}), content_type="application/json")
+        )
+        outcome = transport.ingest([LINE], soon())
+    assert ("misconfigured", "401 unknown key <write_key>") == (outcome.kind, outcome.message)
+
+
 def test_a_body_that_only_python_can_read_is_not_accepted(ask: Callable[..., Outcome]) -> None:
     """`NaN` is no JSON, so this is not our server."""
     assert KEPT == ask(Fault(status=200, body='{"accepted": NaN}', content_type="application/json")).kind

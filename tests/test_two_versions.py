@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import filelock
 import pytest
 
-from producttelemetry import _detach
+from producttelemetry import _queues
 from producttelemetry.collector import Fault
 from tests import harness
 
@@ -153,7 +153,7 @@ def test_a_detached_sender_of_one_version_serves_commands_with_the_other(
         command = Child("command", versions[kind], settings)
         assert 0 == command.end()
         harness.wait_until(lambda: len(harness.stored(oracle.collector)) == number + 1)  # noqa: B023  # it is called here
-    harness.wait_until(lambda: not _detach.is_sending(client._spool_dir))
+    harness.wait_until(lambda: not _queues.is_sending(client._spool_dir))
     verdict = oracle.settle(exact=True)
     assert set() == verdict.missing
     assert [0, 1, 2] == harness.numbers(event for event in verdict.stored if event["properties"])

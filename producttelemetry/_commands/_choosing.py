@@ -13,12 +13,11 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from .. import _config
+from .. import _config, _identity
 from .. import _files as files
 from .._consent import resolve
-from .._detach import is_sending
-from .._erasure import destinations, purge
 from .._errors import TelemetryError
+from .._queues import purge, senders_pause
 from . import _facts, _report
 from . import _screen as screen
 from ._run import DONE, FAILED
@@ -30,9 +29,10 @@ if TYPE_CHECKING:
 
 #: Longest wait for a sender that is in the middle of a request, in seconds.
 _PATIENCE: Final = 5.0
-_LOOK: Final = 0.05
 #: Longest wait for another command that writes a choice, in seconds.
 _LOCK_WAIT: Final = 1.0
+#: Levels of a path that may be links: `config.json`, the project's directory and the one of all projects.
+_LINKS: Final = 3
 _SILENT: Final = _config.Environment(None, None, "", "")
 
 
@@ -44,20 +44,24 @@ class _Written(NamedTuple):
 def off(context: Context) -> int:
     """Turn telemetry off for good and delete what is queued."""
     project = context.project()
-    written = [_write(project, project.config_files[0], choice=False)]
+    try:
+        written = [_write(project, project.config_files[0], choice=False)]
+    except OSError as error:
+        hint = "the choice is not stored. DO_NOT_TRACK=1 in the environment turns telemetry off, too"
+        raise TelemetryError(f"{screen.describe(error)}; {hint}") from error
     try:
         deleted = purge(project)
     except OSError as error:
         stored = "the choice is stored and nothing will be sent, but what is queued could not be deleted: "
         raise TelemetryError(stored + screen.describe(error)) from error
-    sending = _wait_for_senders(project)
+    sending = not senders_pause(project, time.monotonic() + _PATIENCE)
     consent = _facts.consent(project)
     if context.as_json:
         choice = {"telemetry": False, "config": written[0].path, "deleted": deleted, "sending": sending}
-        screen.say_json({**choice, "consent": {"enabled": consent.enabled, "source": consent.source}})
+        screen.say_json({**choice, "consent": _facts.told(consent)})
         return DONE
     screen.tell(f"Telemetry is off for {context.project_slug!r}.", "good")
-    screen.say(f"{screen.counted(deleted)} deleted that waited to be sent.")
+    screen.say(f"{screen.counted(deleted, 'waiting event')} deleted." if deleted else "Nothing was waiting to be sent.")
     _tell_of_files(written)
     if sending:
         screen.say("A request that was already on its way may still end.")
@@ -68,12 +72,14 @@ def on(context: Context) -> int:
     """Turn telemetry on, as far as this project's files decide."""
     project = context.project()
     first, *others = project.config_files
+    if _saying_no(project):  # what is queued is older than that: `off` may have been ended before it was done
+        purge(project)
     written = [_write(project, first, choice=True)]
     written += [_write(project, file.path, choice=True) for file in _saying_no(project) if file.path in others]
     consent = _facts.consent(project)
     if context.as_json:
         choice = {"telemetry": True, "config": first}
-        screen.say_json({**choice, "consent": {"enabled": consent.enabled, "source": consent.source}})
+        screen.say_json({**choice, "consent": _facts.told(consent)})
     else:
         _tell_of_consent(context, consent)
         _tell_of_files(written)
@@ -81,8 +87,9 @@ def on(context: Context) -> int:
 
 
 def _tell_of_consent(context: Context, consent: Consent) -> None:
-    if consent.enabled and not consent.log_only:
+    if consent.stores:
         screen.tell(f"Telemetry is on for {context.project_slug!r}.", "good")
+        screen.tell("A program that runs now, and has stopped reporting, begins again when it is started again.")
         return
     screen.say(f"The choice for {context.project_slug!r} is stored: on.")
     if consent.log_only:
@@ -114,25 +121,14 @@ def _write(project: Paths, path: str, *, choice: bool) -> _Written:
     """
     if project.config_dir == _config.NOWHERE:
         raise TelemetryError("there is no home directory to store the choice in; DO_NOT_TRACK=1 turns telemetry off")
-    if not os.path.isdir(project.config_dir):  # it may be a link of the user's
-        files.make_directory(project.config_dir)
-    with closing(files.Lock(os.path.join(project.config_dir, "client_id.lock"))) as lock:
+    _identity.make_directory(project)
+    with closing(_identity.lock(project)) as lock:
         lock.acquire(_LOCK_WAIT)
         before = next((file for file in _config.read_config_files(project) if file.path == path), None)
         understood = before is None or resolve(False, _SILENT, (before,)).problem is None
         known = json.loads(before.content) if before is not None and before.content and understood else {}
         content = json.dumps({**known, "telemetry": choice}, indent=2) + "\n"
-        # A link is followed, for users keep such files elsewhere.
+        # A link is followed, for users keep such files elsewhere; by root not to another owner's.
+        files.check_links(path, _LINKS)
         files.replace(os.path.realpath(path), content.encode(), durable=True)
     return _Written(path, replaced=not understood)
-
-
-def _wait_for_senders(project: Paths) -> bool:
-    """Wait until no sender is in the middle of a request; whether one still is."""
-    deadline = time.monotonic() + _PATIENCE
-    for directory in destinations(project):
-        while files.exists(directory.where("sender.lock")) and is_sending(directory.path):
-            if time.monotonic() > deadline:
-                return True
-            time.sleep(_LOOK)
-    return False

@@ -16,10 +16,10 @@ from .. import _config, _identity, _retry
 from .. import _files as files
 from .. import _notes as notes
 from .._consent import resolve
-from .._erasure import destinations
+from .._queues import destinations
 from .._record import parse_line, split_lines
 from .._sender import stored_state
-from .._spool import Directory, check
+from .._spool import DESTINATION, Directory, check
 from .._version import __version__
 from . import _screen as screen
 
@@ -58,46 +58,51 @@ def consent(project: Paths) -> Consent:
     return resolve(False, _config.environment(), _config.read_config_files(project))
 
 
+def told(consent: Consent) -> dict[str, Any]:
+    """Return the consent as `--json` prints it."""
+    return {"enabled": consent.enabled, "source": consent.source}
+
+
 def status(project: Paths) -> Look:
     """Gather everything for `status`."""
-    notes: list[str] = []
+    unread: list[str] = []
     nowhere: list[Directory] = []
-    found = _or_note(notes, lambda: destinations(project), nowhere)
+    found = _or_note(unread, lambda: destinations(project), nowhere)
     look = consent(project)
-    described = [_destination(directory, notes) for directory in found]
+    described = [_destination(directory, unread) for directory in found]
     facts = {
-        "consent": {"enabled": look.enabled, "source": look.source},
-        "client_id": _or_note(notes, lambda: _identity.read_client_id(project), None),
+        "consent": told(look),
+        "client_id": _or_note(unread, lambda: _identity.read_client_id(project), None),
         "config_dir": None if project.config_dir == _config.NOWHERE else project.config_dir,
         "destinations": described,
         "version": __version__,
     }
     if project.config_dir == _config.NOWHERE:
-        notes.append("there is no home directory: nothing can be stored")
-    return Look(look, facts, notes, [(stored_state(directory) or _retry.State()).failures for directory in found])
+        unread.append("there is no home directory: nothing can be stored")
+    return Look(look, facts, unread, [(stored_state(directory) or _retry.State()).failures for directory in found])
 
 
-def _or_note(notes: list[str], read: Callable[[], Value], otherwise: Value) -> Value:
+def _or_note(unread: list[str], read: Callable[[], Value], otherwise: Value) -> Value:
     try:
         return read()
     except OSError as error:
-        notes.append(f"cannot be read: {screen.describe(error)}")
+        unread.append(f"cannot be read: {screen.describe(error)}")
         return otherwise
 
 
 def api_url(directory: Directory) -> str | None:
     """Return the server of a destination; None if nobody can tell."""
     try:
-        value = json.loads(files.read(directory.where("destination.json"), limit=65536))
+        value = json.loads(files.read(directory.where(DESTINATION), limit=65536))
     except (OSError, ValueError, RecursionError):
         return None
     url = value.get("api_url") if isinstance(value, dict) else None
     return url if isinstance(url, str) else None
 
 
-def _destination(directory: Directory, notes: list[str]) -> dict[str, Any]:
+def _destination(directory: Directory, unread: list[str]) -> dict[str, Any]:
     with closing(directory):
-        survey = _or_note(notes, directory.survey, None)
+        survey = _or_note(unread, directory.survey, None)
     state = stored_state(directory) or _retry.State()
     waits = _retry.waits(state, time.time())
     return {

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import Final
 
-from .. import _config
+from .. import _config, _identity
 from .. import _files as files
 from .._consent import resolve
 
@@ -30,11 +30,9 @@ def show_once(text: str, project_slug: str) -> bool:
     place = os.path.join(project.config_dir, SHOWN)
     if files.exists(place):
         return False
-    consent = resolve(False, environment, _config.read_config_files(project))
-    if not consent.enabled or consent.log_only:
+    if not resolve(False, environment, _config.read_config_files(project)).stores:
         return False
-    if not os.path.isdir(project.config_dir):
-        files.make_directory(project.config_dir)
+    _identity.make_directory(project)
     try:
         files.close(files.create(place))  # before it is printed: of several processes one prints
     except FileExistsError:

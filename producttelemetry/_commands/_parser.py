@@ -79,15 +79,18 @@ _COMMANDS: Final = (
         "flush",
         "_sending",
         "send what is waiting, now",
-        "Sends everything that waits for the server of OPS_API_URL with the key of OPS_WRITE_KEY, however long that "
-        "takes, and shows how far it has come. A pause that the server asked for is respected. The exit status is 1 if "
-        "something could not be sent; it stays queued.",
+        "Sends everything that waits for this tool's server and write key (else OPS_API_URL and OPS_WRITE_KEY), "
+        "however long that takes, and shows how far it has come. A pause that the server asked for is respected. The "
+        "exit status is 1 if something could not be sent; it stays queued. What a running program still holds is sent "
+        "by that program, and does not count as a failure.",
     ),
     _Command(
         "on",
         "_choosing",
         "turn telemetry on",
-        "Remembers the choice for this project. Says so if an environment variable still turns it off.",
+        "Remembers the choice for this project. Says so if an environment variable still turns it off. Deletes what "
+        "was queued before it was turned off. Programs that run now and have stopped stay off until they are started "
+        "again.",
     ),
     _Command(
         "off",
@@ -100,9 +103,9 @@ _COMMANDS: Final = (
         "forget",
         "_sending",
         "have everything erased, here and at the server",
-        "Asks the server of OPS_API_URL, with the key of OPS_WRITE_KEY, to erase what it has of this installation, and "
-        "deletes its events and its id here. Works when telemetry is off, too. If the server does not agree nothing "
-        "changes.",
+        "Asks this tool's server, with its write key (else OPS_API_URL and OPS_WRITE_KEY), to erase what it has of "
+        "this installation, and deletes its events and its id here. Works when telemetry is off, too. If the server "
+        "does not agree within half a minute nothing changes.",
     ),
 )
 

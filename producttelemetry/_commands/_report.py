@@ -32,7 +32,7 @@ _MEANINGS: Final = (
 def why(consent: Consent) -> str:
     """Return what decided, as the end of a sentence."""
     if consent.problem is not None:
-        return consent.problem
+        return screen.short_path(consent.problem)
     if consent.source is None:
         return "nothing turns it off"
     return f"{consent.source} turns it off"
@@ -74,7 +74,7 @@ def status(context: Context, look: Look) -> Iterator[str]:
 def _decided(consent: Consent) -> str:
     if consent.problem is not None:
         return screen.short_path(consent.problem)
-    return consent.source or "nothing turns it off"
+    return consent.source or "the default; nothing turns it off"
 
 
 def _advice(context: Context, look: Look) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -60,7 +61,8 @@ def guarded(prog: str, command: Callable[[], int]) -> int:
     try:
         status = _status(command)
         if sys.stdout is not None:
-            sys.stdout.flush()
+            with screen.naming_output():
+                sys.stdout.flush()
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
@@ -88,17 +90,12 @@ def _status(command: Callable[[], int]) -> int:
 
 def _give_up_output() -> None:
     """Let what stdout does not take go nowhere: Python would complain once more when it flushes at exit."""
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except OSError:
-        pass
-    else:
+    if sys.stdout is None:
         return
-    null = os.open(os.devnull, os.O_WRONLY)
     try:
-        os.dup2(null, sys.stdout.fileno())
-    except (OSError, AttributeError):  # no file behind it, or none at all
-        pass
-    finally:
+        sys.stdout.flush()
+    except OSError:
+        null = os.open(os.devnull, os.O_WRONLY)
+        with contextlib.suppress(OSError):  # no file behind it
+            os.dup2(null, sys.stdout.fileno())
         os.close(null)

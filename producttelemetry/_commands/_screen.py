@@ -6,13 +6,14 @@ wanted; what an encoding lacks is escaped and never an error.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
 from typing import TYPE_CHECKING, Any, Final, Literal, TextIO, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Generator, Iterable, Iterator
     from datetime import datetime
 
 Style: TypeAlias = Literal["good", "bad", "warning", "heading", "faint"]
@@ -51,8 +52,22 @@ def complain(prog: str, message: str) -> None:
 
 
 def _write(stream: TextIO | None, text: str) -> None:
-    if stream is not None:  # pythonw, or closed by the shell
-        stream.write(text.encode(stream.encoding or "utf-8", "backslashreplace").decode(stream.encoding or "utf-8"))
+    if stream is None:  # pythonw, or closed by the shell
+        return
+    encoding = stream.encoding or "utf-8"
+    with naming_output():
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+
+
+@contextlib.contextmanager
+def naming_output() -> Generator[None]:
+    """Let an error say that it is the output that fails: what the command does is done all the same."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OSError(error.errno, f"the output cannot be written: {error.strerror}") from error
 
 
 def say_line(line: bytes) -> None:
@@ -62,8 +77,9 @@ def say_line(line: bytes) -> None:
     if sys.stdout.isatty():
         say("".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in line.decode().rstrip("\n")))
     elif hasattr(sys.stdout, "buffer"):
-        sys.stdout.flush()
-        sys.stdout.buffer.write(line)
+        with naming_output():
+            sys.stdout.flush()
+            sys.stdout.buffer.write(line)
     else:
         sys.stdout.write(line.decode())
 
@@ -134,10 +150,10 @@ def size(number: int) -> str:
 
 
 def relative(moment: datetime, now: datetime) -> str:
-    """Return `3 minutes ago`, `just now` or `in 12 s`. Both moments are aware."""
+    """Return `3 minutes ago`, `just now`, `now` or `in 12 s`. Both moments are aware."""
     seconds = round((now - moment).total_seconds())
     if 0 <= seconds < _NOW:
-        return "just now"
+        return "just now" if moment <= now else "now"
     unit, name, short = next(each for each in _UNITS if abs(seconds) >= each[0])
     number = abs(seconds) // unit
     return f"{counted(number, name)} ago" if seconds > 0 else f"in {number:,} {short}"

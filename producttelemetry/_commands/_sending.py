@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from contextlib import closing
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from .. import _config, _options
 from .._detach import Task
 from .._detached import sender
 from .._erasure import Erasures
 from .._errors import TelemetryError
+from .._queues import LOCK_WAIT
 from .._sender import stored_state
 from .._spool import Directory, Survey
 from .._transport import Transport
@@ -21,14 +22,11 @@ from ._run import DONE, FAILED, WrongUsage
 
 if TYPE_CHECKING:
     from .._config import Paths
-    from .._retry import Outcome
     from .._sender import Drained
     from ._run import Context
 
 #: Seconds that an erasure may take.
 ERASURE_TIME: Final = 30.0
-#: Longest wait for the lock of a destination, in seconds.
-_LOCK_WAIT: Final = 1.0
 
 
 def _server(context: Context) -> tuple[str, str]:
@@ -52,13 +50,13 @@ def flush(context: Context) -> int:
     base, key = _server(context)
     project = context.project()
     consent = _facts.consent(project)
-    if not consent.may_send:
+    if not consent.sends:
         raise TelemetryError(f"telemetry {_report.state(consent)}: nothing was sent")
     path = project.destination(base, key)
     with closing(Directory(path)) as directory:
         try:
             before = directory.survey()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return _tell_of_nothing(context, project, base)
         ended = _drain(context, Task(key, base, *project, path), directory, before.pending)
         after = directory.survey()
@@ -68,7 +66,7 @@ def flush(context: Context) -> int:
 
 def _drain(context: Context, task: Task, directory: Directory, pending: int) -> Drained:
     with directory.lock:  # what dead writers left is ready then, also for another sender that we wait for
-        if directory.acquire(_LOCK_WAIT):
+        if directory.acquire(LOCK_WAIT):
             directory.recover_orphans(directory.segments())
     with _progress.shown(directory, pending, quiet=context.as_json):
         return sender(task).drain(explicit=True)
@@ -79,7 +77,8 @@ def _reason(ended: Drained, directory: Directory) -> str | None:
     state = stored_state(directory)
     said = (state and state.last_error) or "no reason is known"
     if ended == "failed":
-        return f"the server could not be reached or does not take the events: {said}"
+        hint = "; check the write key and the URL" if said.startswith("4") else ""
+        return f"the server could not be reached or does not take the events: {said}{hint}"
     if ended == "waiting":
         until = datetime.fromtimestamp(state.not_before if state else time.time(), UTC)
         return f"the server asked to be tried again {screen.relative(until, datetime.now(UTC))}: {said}"
@@ -127,36 +126,23 @@ def _say_result(base: str, delivered: int, dropped: dict[str, int], pending: int
 # --- forget -----------------------------------------------------------------------------------------------------------
 
 
-class _Listening(Transport):
-    """A transport that remembers which ids the server was asked to erase, and what it said last."""
-
-    asked: list[str]
-    outcome: Outcome | None = None
-
-    def erase(self, client_id: str, deadline: float) -> Outcome:
-        """Ask the server to delete what it has of a client."""
-        self.asked.append(client_id)
-        self.outcome = super().erase(client_id, deadline)
-        return self.outcome
-
-
 def forget(context: Context) -> int:
     """Have this installation erased, there and here."""
     base, key = _server(context)
     project = context.project()
-    transport = _Listening(base, key)
-    transport.asked = []
-    done = Erasures(project, project.destination(base, key)).request((), lambda: transport, ERASURE_TIME)
-    answer = transport.outcome.message if transport.outcome is not None else ""
-    error = None if done else f"nothing was erased, and nothing has changed: {answer or 'it took too long'}"
+    url = _config.without_password(base)
+    erasures = Erasures(project, project.destination(base, key))
+    answer = erasures.request((), lambda: Transport(base, key), ERASURE_TIME)
+    if answer.failed is not None:
+        raise answer.failed
+    error = None if answer.done else f"nothing was erased, and nothing has changed: {answer.said or 'it took too long'}"
     if context.as_json:
-        result: dict[str, Any] = {"erased": done, "client_ids": transport.asked, "error": error}
-        screen.say_json({"api_url": _config.without_password(base), **result})
-    elif done and transport.asked:
+        screen.say_json({"api_url": url, "erased": answer.done, "client_ids": answer.asked, "error": error})
+    elif answer.done and answer.asked:
         screen.tell("This installation is forgotten.", "good")
-        screen.tell(f"{_config.without_password(base)} has agreed to erase {' and '.join(transport.asked)}.")
+        screen.tell(f"{url} has agreed to erase {' and '.join(answer.asked)}.")
         screen.tell("Its events and its id were deleted here. The next event, if there is one, gets a new id.")
-    elif done:
+    elif answer.done:
         screen.tell("Nothing to forget: this installation has no id and no events.")
     if error is not None:
         screen.complain(f"{context.prog} forget", error)

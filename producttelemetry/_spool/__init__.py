@@ -66,12 +66,14 @@ The invariants
     versions are left alone; what is in the ledger's place and no file of ours is put aside.
 9.  Waiting for a holder of `lock` that does not go on is bounded, and nobody waits twice for the same one. Past the
     bound a writer reserves without it, one step beyond the cap at the most; only when that is used up, or the disk
-    fails, does an event wait in memory, within the cap. A process that ends writes down what waits, cap or not.
+    fails, does an event wait in memory, within the cap. A process that ends writes down what waits, cap or not, and
+    what it is sending from there: twice is better than never.
 10. No lock file is ever deleted or renamed.
 11. A purge counts and unlinks, also what living writers have open (there it blanks what it has counted), and does not
-    depend on getting the lock. They find out at their next reservation or seal, count what they wrote since as
-    `purged`, and start afresh. A writer that is killed before that takes the count of those few events with it; and
-    where the ledger cannot be written, they are deleted all the same.
+    depend on getting the lock. They find out with their next event (at their next reservation or seal on a file system
+    that hides that an open file was deleted), count what they wrote since as `purged`, and start afresh. A writer that
+    is killed before that takes the count of those few events with it; and where the ledger cannot be written, they are
+    deleted all the same.
 
 What survives: with `fsync=False` an appended event survives the death of every process, not of the machine; with
 `fsync=True` the line and the name of its file are on stable storage before `append` returns. A rename that a power cut
@@ -81,13 +83,14 @@ takes back makes an event be sent again, or brings an evicted one back, beyond t
 from __future__ import annotations
 
 from ._check import check
-from ._directory import RETRY, SENDER_LOCK, Directory, Survey
+from ._directory import DESTINATION, RETRY, SENDER_LOCK, Directory, Survey
 from ._ledger import REASONS, Counts, Settled
 from ._reader import Claim, Reader
 from ._segment import Overflow
 from ._writer import VolatileClaim, Writer
 
 __all__ = [
+    "DESTINATION",
     "REASONS",
     "RETRY",
     "SENDER_LOCK",

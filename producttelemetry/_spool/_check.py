@@ -44,9 +44,8 @@ def check(path: str, cap: int | None = None) -> list[str]:
 
 
 def _foreign(directory: Directory) -> Iterator[str]:
-    regular = set(files.names(directory.path))
-    for name in files.listing(directory.path):
-        if name not in regular:
+    for name, regular in sorted(files.entries(directory.path)):
+        if not regular:
             yield f"{name}: not a regular file (invariant 8)"
         elif parse_name(name) is None and name not in _OTHER_FILES:
             yield f"{name}: not a name of this format (invariant 8)"
@@ -86,4 +85,5 @@ def _content(segment: Segment, data: bytes) -> Iterator[str]:
         yield f"{segment}: the last line is torn (invariant 2)"
     damaged = sum(parse_line(line) is None for line in lines)
     if damaged:
-        yield f"{segment}: {damaged} lines are not valid (invariant 8)"
+        lines_are = "1 line is" if damaged == 1 else f"{damaged} lines are"
+        yield f"{segment}: {lines_are} not valid (invariant 8)"

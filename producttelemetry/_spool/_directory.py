@@ -38,6 +38,8 @@ REJECTED: Final = "rejected.jsonl"
 PURGE_MARK: Final = "purged"
 #: Levels that are the spool's own: the destination, v1, spool. Above them users do have links.
 _OWN_DEPTH: Final = 3
+#: Levels above them that are this package's: the project's directory and the one of all projects.
+_PROJECT_DEPTH: Final = 2
 #: Directories above a destination that may be new: v1, spool, the slug's, the package's, ~/.config.
 _DEPTH: Final = 5
 #: Most bytes of `rejected.jsonl`; beyond them the older half goes.
@@ -76,6 +78,7 @@ class Directory:
 
     def create(self, description: Mapping[str, Any]) -> None:
         """Create the directory and `destination.json`; needs no lock, everybody writes the same."""
+        self._check_links()
         files.make_directory(self.path)
         if self.durable:
             self._sync_parents()
@@ -95,7 +98,14 @@ class Directory:
             for _ in range(_OWN_DEPTH):
                 files.check_directory(place)
                 place = os.path.dirname(place)
+            self._check_links()
             self._is_real = True
+
+    def _check_links(self) -> None:
+        project = self.path
+        for _ in range(_OWN_DEPTH):
+            project = os.path.dirname(project)
+        files.check_links(project, _PROJECT_DEPTH)
 
     def _sync_parents(self) -> None:
         parent = os.path.dirname(self.path)
@@ -320,21 +330,19 @@ class Directory:
 
     def _purge(self, segment: Segment) -> int:
         try:
-            descriptor = files.open_existing(self.where(segment))
-        except PermissionError:  # another user's: it can be deleted, though
-            self._count_purged(segment.slots)
-            self.remove(segment)
-            return segment.slots
-        try:
-            data = files.read_open(descriptor, segment.offset)
-            events = data.count(b"\n")
-            self._count_purged(events)
-            if segment.state == "open":
+            data = files.read(self.where(segment), segment.offset)
+        except FileNotFoundError:
+            raise
+        except OSError:  # another user's, or a bad block: it can be deleted, though, and what its name promises counts
+            events, length = segment.slots, 0
+        else:
+            events, length = data.count(b"\n"), segment.offset + len(data)
+        self._count_purged(events)
+        if segment.state == "open":
+            with contextlib.suppress(OSError):  # at the worst its writer counts them again
                 # No more than was counted: a living writer goes on, and counts what it finds in the file later.
-                files.blank(self.where(segment), segment.offset + len(data))
-            self.remove(segment)
-        finally:
-            files.close(descriptor)
+                files.blank(self.where(segment), length)
+        self.remove(segment)
         return events
 
     def _count_purged(self, events: int) -> None:

@@ -105,6 +105,14 @@ class Tally:
         """Count events under `DELIVERED` or a reason."""
         self._noted.extend([reason] * number)
 
+    def drop(self, lines: deque[bytes], reason: str, keep: int = 0) -> None:
+        """Let go of the first lines until `keep` are left, and count each."""
+        append = self._noted.append
+        while len(lines) > keep:
+            # A signal handler comes after a call, so not between these two: what it raises changes no count.
+            del lines[0]
+            append(reason)
+
     def counts(self) -> Counter[str]:
         """Return what the ledger does not know yet."""
         return Counter(list(self._noted))

@@ -92,7 +92,7 @@ class OpenSegment:
             LockTimeout: somebody holds `lock` and does not go on, and the step beyond the cap is used up.
             OSError: the disk.
         """
-        self._own_or_nothing()  # one fstat: the price of never writing into a file of the host's
+        self._own_or_nothing()  # one fstat: the price of never writing into a file of the host's, nor a deleted one
         if self._left < 1 or self._size >= SEGMENT_BYTES:
             self._reserve()
         self._left -= 1  # before the write: an exception in between wastes a slot, the other way round breaks the cap
@@ -117,9 +117,20 @@ class OpenSegment:
         self._unsynced = False
 
     def _own_or_nothing(self) -> None:
-        """Let go of a descriptor that the host has closed; the number may be somebody else's by now."""
-        if self._own is not None and files.identity(self._descriptor) != self._opened:
-            self._close()
+        """Let go of a descriptor that the host has closed, for the number may be somebody else's by now.
+
+        Raises:
+            Purged: the file is ours and was deleted.
+        """
+        if self._own is None:
+            return
+        assert self._opened is not None
+        now = files.identity(self._descriptor, named=True)
+        if now == self._opened:
+            return
+        if now == (*self._opened[:2], files.DELETED):
+            self._give_up_purged()
+        self._close()
 
     def _sync(self, taken: int) -> None:
         try:
@@ -345,7 +356,12 @@ class OpenSegment:
         self._let_go()
 
     def _give_up_purged(self) -> NoReturn:
-        self._tally.note("purged", files.read_open(self._descriptor).count(b"\n"))
+        assert self._own is not None
+        try:
+            events = files.read_open(self._descriptor).count(b"\n")
+        except OSError:  # nobody can tell any more
+            events = self._own.slots - self._left
+        self._tally.note("purged", events)
         self._let_go()
         self.renew()  # whoever hears of it reads consent and client id anew
         raise Purged("the open segment was deleted")

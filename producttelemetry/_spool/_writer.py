@@ -4,6 +4,8 @@ Guarantees to the client: when `append` has returned, the line is in the operati
 counted, or it waits in memory and `volatile` says so. `append` and `seal` may be called from any thread, from a signal
 handler or finaliser that interrupts them, and in a forked child after `after_fork`.
 
+How the mutex is held. Every frame notes in a list of its own whether it has it (`_take`) and looks there at its end.
+
 How re-entrance works. The mutex is an RLock, so a signal handler that interrupts its holder gets in; `_busy` tells it
 so, and it leaves its line in `_waiting` for the interrupted call to pick up. A call that gets in before `_busy` is set
 has the spool for itself: the interrupted one has not touched anything yet.
@@ -14,9 +16,9 @@ from __future__ import annotations
 import time
 from _thread import RLock
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from .._errors import LockTimeout, Purged, QueueFull
+from .._errors import ClaimLost, LockTimeout, Purged, QueueFull
 from .._files import LONGEST_QUEUE
 from ._directory import LOCK_WAIT, Directory
 from ._ledger import DELIVERED, Settled, Tally
@@ -24,7 +26,9 @@ from ._segment import OpenSegment, Overflow
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+Result = TypeVar("Result")
 
 #: Seconds between attempts to use a disk that failed.
 DISK_RETRY: Final = 1.0
@@ -34,6 +38,8 @@ WRITE_BACK_TIME: Final = 0.005
 LAST_WAIT: Final = 3.0
 #: Events that one call writes back in any case, if there are so many.
 WRITE_BACK_LEAST: Final = 2
+#: As a time limit of `RLock.acquire`: none.
+_FOR_EVER: Final = -1
 
 
 class Writer:
@@ -61,7 +67,7 @@ class Writer:
         self._tally = Tally()
         self._segment = OpenSegment(*self._arguments, self._tally)
         self._purged = False
-        self.purges = 0
+        self._purges = 0
         self._disk_failed_at: float | None = None
         self.disk_error: OSError | None = None
 
@@ -116,10 +122,11 @@ class Writer:
 
     def close(self) -> None:
         """Give descriptors back, unless an `append` is under way; what is appended later opens them again."""
-        if self._mutex.acquire(timeout=LOCK_WAIT):
-            if not self._busy:
-                self._segment.close_lock()
-            self._mutex.release()
+        self._exclusively(self._close)
+
+    def _close(self) -> None:
+        if not self._busy:
+            self._segment.close_lock()
 
     # --- append -----------------------------------------------------------------------------------------------------
 
@@ -133,56 +140,67 @@ class Writer:
             QueueFull: there is no room for it; counted as `overflow`.
             Purged: the open segment was deleted; the line is not stored and may hold an erased client id.
         """
+        mutex = self._mutex
+        held: list[bool] = []
         try:
-            with self._mutex:
-                if self._busy:
-                    self._waiting.append(line)
-                    return
-                self._busy = True
-                try:
-                    self._store(line)
-                    self._store_waiting()
-                finally:
-                    # First and in place: an exception out of a signal handler may come with every call.
-                    self._busy = False
-                    self._segment.release_lock()
+            _take(mutex, held)
+            if self._busy:
+                self._waiting.append(line)
+                return
+            self._busy = True
+            try:
+                self._store(line)
+                self._store_waiting()
+            finally:
+                # First and in place: an exception out of a signal handler may come with every call.
+                self._busy = False
+                self._segment.release_lock()
         finally:
+            if held == [True]:
+                mutex.release()
             if self._waiting:
                 self._pick_up()
 
     def _pick_up(self) -> None:
         """Store what a re-entrant call left between our last look and `_busy = False`."""
         while self._waiting:
-            with self._mutex:
-                if self._busy:
-                    return
-                self._busy = True
-                try:
-                    self._store_waiting()
-                finally:
-                    self._busy = False
-                    self._segment.release_lock()
+            if not self._exclusively(self._pick_up_once, _FOR_EVER):
+                return
+
+    def _pick_up_once(self) -> bool:
+        if self._busy:
+            return False
+        self._busy = True
+        try:
+            self._store_waiting()
+        finally:
+            self._busy = False
+            self._segment.release_lock()
+        return True
 
     def _store_waiting(self) -> None:
         while self._waiting:
+            line = self._waiting[0]
             try:
-                self._store(self._waiting[0])
+                self._store(line)
             except QueueFull:  # counted; the call that brought it has returned long ago
                 pass
             except Purged:  # it is the next call that has to renew the client id
                 self._note_purge()
                 return
             # Only now: whatever interrupts us before makes the line be stored twice, with one event_id, and not never.
-            self._waiting.popleft()
+            _take_out(self._waiting, line)
 
     def _store(self, line: bytes) -> None:
         if self._purged:
+            self._note_purge()  # again, for what an exception out of a signal handler has left of it
             self._purged = False
             raise Purged("the open segment was deleted")
         if self._memory:
             self._remember(line)
-            self._write_back()
+            self._write_back_some()
             return
+        purges = self._purges
         try:
             self._segment.write(line)
             self._disk_failed_at = None
@@ -190,10 +208,11 @@ class Writer:
             self._note_purge()
             self._purged = False
             raise
-        except LockTimeout:
-            self._remember(line)
-        except OSError as error:
-            self._note_failure(error)
+        except (LockTimeout, OSError) as error:
+            if isinstance(error, OSError):
+                self._note_failure(error)
+            if purges != self._purges:
+                raise Purged("a signal handler has purged the queue in the middle of this") from error
             self._remember(line)
 
     def _note_failure(self, error: OSError) -> None:
@@ -203,16 +222,15 @@ class Writer:
     # --- memory -----------------------------------------------------------------------------------------------------
 
     def _remember(self, line: bytes) -> None:
-        """Keep a line in memory until the disk or the lock is back; the oldest gives way."""
-        self._make_room(self._cap - 1)
+        """Keep a line in memory until the disk or the lock is back."""
         self._memory.append(line)
+        self._keep_within_cap()
 
-    def _make_room(self, most: int) -> None:
-        while len(self._memory) > most:
-            self._memory.popleft()
-            self.note("memory")
+    def _keep_within_cap(self) -> None:
+        """Let the oldest give way that are not in the hands of the sender, as those on the disk do."""
+        self._tally.drop(self._memory, "memory", max(0, self._cap - len(self._lent)))
 
-    def _write_back(self) -> None:
+    def _write_back_some(self) -> None:
         """Store what waited in memory, oldest first: at most one step, so that no single call pays for all.
 
         At least `WRITE_BACK_LEAST`, however long that takes: with one for each that comes they never become fewer.
@@ -222,26 +240,38 @@ class Writer:
         deadline = time.monotonic() + WRITE_BACK_TIME
         for number in range(max(WRITE_BACK_LEAST, self._cap // 64)):
             late = number >= WRITE_BACK_LEAST and time.monotonic() > deadline
-            if not self._memory or late or not self._write_back_one():
+            if not self._memory or late or not self._write_back_first():
                 return
 
     def _write_back_all(self) -> None:
         """Store everything that waits, at the end of the process: durability goes before the cap, and both before time.
 
-        For a busy lock it waits longer than `track()` would, but not for each event anew.
+        For a busy lock it waits longer than `track()` would, but not for each event anew. What the sender has in hand
+        is stored, too, for the process may end before it is given back: if it arrives all the same, it comes twice.
         """
         deadline = time.monotonic() + LAST_WAIT
+        lent = tuple(self._lent.copy())  # the sender goes on
         try:
-            while self._memory:
-                self._segment.hurry(max(0.0, deadline - time.monotonic()))
-                if not self._write_back_one():
-                    return
+            if all(self._write_back(line, deadline) for line in lent):
+                self._lent = deque()
+                while self._memory and self._write_back_first(deadline):
+                    pass
         finally:
             self._segment.hurry(LONGEST_QUEUE)
 
-    def _write_back_one(self) -> bool:
+    def _write_back_first(self, deadline: float | None = None) -> bool:
+        line = self._memory[0]
+        done = self._write_back(line, deadline)
+        if done:
+            _take_out(self._memory, line)
+        return done
+
+    def _write_back(self, line: bytes, deadline: float | None) -> bool:
+        """Store a line that waited, or count why not; False if it has to wait on."""
+        if deadline is not None:
+            self._segment.hurry(max(0.0, deadline - time.monotonic()))
         try:
-            self._segment.write(self._memory[0])
+            self._segment.write(line)
             self._disk_failed_at = None
         except QueueFull:  # counted
             pass
@@ -253,53 +283,57 @@ class Writer:
         except OSError as error:
             self._note_failure(error)
             return False
-        self._memory.popleft()
         return True
 
     def _note_purge(self) -> None:
         """Forget what waits: all of it is older than the purge. The next `append` raises `Purged`."""
-        self.note("purged", len(self._memory) + len(self._waiting))
-        self._memory.clear()
-        self._waiting.clear()
-        self._lent = deque()
         self._purged = True
-        self.purges += 1
+        self._purges += 1
+        self._take_back()
+        self._tally.drop(self._memory, "purged")
+        self._tally.drop(self._waiting, "purged")
+
+    def _take_back(self) -> None:
+        """Have what is lent in memory again; whoever has the claim finds it lost."""
+        lines, nothing = reversed(self._lent.copy()), deque[bytes]()
+        self._lent = nothing  # from here on there is no call, and so no signal handler, before the lines are safe
+        self._memory.extendleft(lines)
 
     def purge(self) -> None:
         """Forget what waits in memory: an erasure or an opt-out.
 
         If another thread is inside `append` and the disk blocks it, that thread will find out about the purge.
         """
-        if self._mutex.acquire(timeout=LOCK_WAIT):
-            try:
-                self._note_purge()
-                self._purged = False
-            finally:
-                self._mutex.release()
+        self._exclusively(self._purge)
         self._segment.doubt()
+
+    def _purge(self) -> None:
+        self._note_purge()
+        self._purged = False
 
     def claim_volatile(self) -> VolatileClaim | None:
         """Hand out what waits in memory while the disk does not work; None if there is nothing to hand out."""
         # A bounded wait: the thread inside `append` may be in a signal handler that waits for the flush that asks here.
-        if self.disk_works or not self._mutex.acquire(timeout=LOCK_WAIT):
+        return None if self.disk_works else self._exclusively(self._lend)
+
+    def _lend(self) -> VolatileClaim | None:
+        if self._busy or self.disk_works or not self._memory:
             return None
-        try:
-            if self._busy or self.disk_works or not self._memory:
-                return None
-            self._lent, self._memory = self._memory, deque()
-            return VolatileClaim(self, self._lent, self.purges)
-        finally:
-            self._mutex.release()
+        self._lent, self._memory = self._memory, deque()
+        return VolatileClaim(self, self._lent)
+
+    def lends(self, claim: VolatileClaim) -> bool:
+        """Whether what a claim holds is still lent: it was neither purged nor stored at the end of the process."""
+        return self._lent is claim.lines
 
     def give_back(self, claim: VolatileClaim) -> None:
         """Put events back into memory, before those that came meanwhile."""
-        with self._mutex:
-            self._lent = deque()
-            if claim.exists():
-                self._memory.extendleft(reversed(claim.lines))
-                self._make_room(self._cap)
-            else:
-                self.note("purged", len(claim.lines))
+        self._exclusively(lambda: self._give_back(claim), _FOR_EVER)
+
+    def _give_back(self, claim: VolatileClaim) -> None:
+        if self.lends(claim):
+            self._take_back()
+            self._keep_within_cap()
 
     # --- seal -------------------------------------------------------------------------------------------------------
 
@@ -317,29 +351,59 @@ class Writer:
         Raises:
             OSError: the disk failed; nothing is lost by that.
         """
-        if not self._mutex.acquire(timeout=timeout):
+        return self._exclusively(lambda: self._seal(last=last), timeout) is True
+
+    def _seal(self, *, last: bool) -> bool:
+        if self._busy:
             return False
         try:
-            if self._busy:
-                return False
-            self._busy = True
-            try:
-                self._store_waiting()
-                if last:
-                    self._write_back_all()
-                else:
-                    self._write_back()
-                return self._segment.seal()
-            except Purged:
-                self._note_purge()
-                return True
-            finally:
-                self._busy = False
-                self._segment.release_lock()
+            return self._seal_alone(last=last)
         finally:
-            self._mutex.release()
             if self._waiting:  # a finaliser or signal handler of ours has tracked meanwhile
                 self._pick_up()
+
+    def _seal_alone(self, *, last: bool) -> bool:
+        self._busy = True
+        try:
+            self._store_waiting()
+            if last:
+                self._write_back_all()
+            else:
+                self._write_back_some()
+            return self._segment.seal()
+        except Purged:
+            self._note_purge()
+            return True
+        finally:
+            self._busy = False
+            self._segment.release_lock()
+
+    def _exclusively(self, action: Callable[[], Result], timeout: float = LOCK_WAIT) -> Result | None:
+        """Do something while no other thread is inside; None if one of them does not leave in so many seconds."""
+        mutex = self._mutex
+        held: list[bool] = []
+        try:
+            return action() if _take(mutex, held, timeout) else None
+        finally:
+            if held == [True]:
+                mutex.release()
+
+
+def _take(mutex: RLock, held: list[bool], timeout: float = _FOR_EVER) -> bool:
+    """Take a mutex and note whether we have it, both in one call of a C function.
+
+    An exception out of a signal handler comes after calls. After `acquire` alone, and with CPython 3.14 on the way into
+    a `with` block, it would come where nobody knows that the mutex has to be given back, and the other threads of the
+    host would wait for it for ever.
+    """
+    held.extend(map(mutex.acquire, (True,), (timeout,)))
+    return held[0]
+
+
+def _take_out(lines: deque[bytes], line: bytes) -> None:
+    """Take a line out that was the first one, unless a signal handler has purged them meanwhile."""
+    if lines and lines[0] is line:
+        del lines[0]
 
 
 class VolatileClaim:
@@ -349,17 +413,22 @@ class VolatileClaim:
         lines: what is left to send, each with its newline.
     """
 
-    def __init__(self, writer: Writer, lines: deque[bytes], purges: int) -> None:
+    def __init__(self, writer: Writer, lines: deque[bytes]) -> None:
         self._writer = writer
-        self._purges = purges
         self.lines = lines
 
     def exists(self) -> bool:
-        """Whether there was no purge meanwhile."""
-        return self._writer.purges == self._purges
+        """Whether nobody has taken the lines back meanwhile."""
+        return self._writer.lends(self)
 
     def acknowledge(self, number: int, settled: Settled) -> None:
-        """The first `number` lines are done with; the ledger learns of it when the disk is back, other files do not."""
+        """The first `number` lines are done with; the ledger learns of it when the disk is back, other files do not.
+
+        Raises:
+            ClaimLost: they were purged, or stored; they count there.
+        """
+        if not self.exists():
+            raise ClaimLost("what was lent from memory was taken back")
         for _ in range(number):
             self.lines.popleft()
         self._writer.note(DELIVERED, settled.delivered)

@@ -6,11 +6,47 @@
 | `app` | `create_app`: the layers put together |
 | `guard` | who may talk to it |
 | `misbehave`, `faults` | failing on purpose: carrying it out, and what there is to choose from |
-| `protocol`, `control`, `page` | the routes for the SDK, for tests and for people |
+| `protocol` | the routes for the SDK |
+| `control`, `reading`, `stream`, `parameters` | the routes for tests and for the page |
+| `page`, `assets/` | the page: plain files, no build step |
 | `body`, `validate` | bounds, JSON, what an event is |
-| `store`, `database`, `records` | what arrived: the questions to it, the SQLite file, the values |
+| `store`, `listing`, `database`, `records` | what arrived: keeping it, reading it, the SQLite file, the values |
 | `journal` | which requests came, in memory |
 | `errors` | what keeps it from starting |
+
+## REST
+
+What tests and people ask; `protocol` has what the SDK asks. Answers are JSON, refusals `{"error": "…"}`: 403 (see
+`guard`), 404, 405, 413 for a body over 1 MiB, 422 naming the field or parameter that is wrong or unknown.
+
+| route | |
+|---|---|
+| `GET /events` | `{"events": [{"rowid", "received_at", "event"}]}`, the accepted events |
+| `GET /rejected` | `{"rejected": [{"rowid", "received_at", "event", "message"}]}`, the refused ones and why |
+| `GET /events/{rowid}`, `GET /rejected/{rowid}` | one of these rows |
+| `GET /names?limit=100` | `{"names": [{"name", "count"}], "more": n}`: stored events by name, the most frequent first |
+| `GET /timeline?seconds=60&bars=60` | `{"start", "seconds", "accepted": [n, …], "rejected": [n, …]}`: arrivals |
+| `GET /counts` | `accepted`, `duplicates`, `rejected`, `identified`, `deletions`, `erased`, `stored`, `requests` |
+| `GET /requests` | `{"requests": [{"method", "path", "idempotency_key", "at", "status", "events"}]}`, the last 1000 |
+| `GET /stream` | server-sent events: what happens, as it happens; see `stream` |
+| `GET /faults` | the fault in force, an object with the fields of `Fault`, or `null` |
+| `PUT /faults`, `DELETE /faults` | put one in force in place of any other; take it back, 204 |
+| `POST /reset` | 204: events, counters, requests and faults are forgotten |
+| `GET /health` | `{"status": "ok"}` |
+| `GET /` | the page |
+
+The two lists take these parameters; the filters are for `/events` only and compare whole values:
+
+| parameter | |
+|---|---|
+| `name`, `type`, `client_id` | only events with that name, type, client |
+| `after`, `before` | only rows with a greater, a smaller `rowid` |
+| `order` | `oldest` first (the default) or `newest` first |
+| `limit` | rows at most: 100 unless given, 10000 at most |
+| `brief` | `1`: rows without the event: `name`, `type`, `client_id`; of refused ones `excerpt` and `message` |
+
+`received_at` is ISO 8601 in UTC. A `rowid` is never used twice, so a test that follows the store asks again with
+`after` set to the last one it has seen.
 
 Nothing here imports the rest of the package: a server that shared the SDK's code would share its mistakes.
 """

@@ -1,8 +1,8 @@
 """The application: which layers a request passes, and how failures become answers.
 
 ```
-guard ─ 403 ─ misbehave ─ journal, faults ─┬─ protocol   /api/…      (protocol)
-                                           └─ control    the others  (control)
+guard ─ 403 ─ misbehave ─ journal, faults ─┬─ /api/…      protocol
+                                           └─ the others  control, reading, stream, page
 ```
 
 Every refusal is `{"error": "…"}`, those of the router included, so that a client finds the reason in one place.
@@ -18,13 +18,16 @@ from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
+from . import page
 from .control import Control
 from .faults import Faults
 from .guard import Guard
 from .journal import Journal
 from .misbehave import Misbehave
 from .protocol import Protocol
+from .reading import Reading
 from .store import Store
+from .stream import Stream
 
 
 def create_app(
@@ -48,8 +51,15 @@ def create_app(
     """
     faults = faults or Faults()
     journal = journal or Journal()
+    control = Control(store, faults, journal)
     app = Starlette(
-        routes=[*Protocol(store, write_key).routes(), *Control(store, faults, journal).routes()],
+        routes=[
+            *Protocol(store, write_key).routes(),
+            *control.routes(),
+            *Reading(store).routes(),
+            *Stream(control).routes(),
+            *page.routes(),
+        ],
         middleware=[
             Middleware(Guard, any_host=any_host),
             Middleware(Misbehave, faults=faults, journal=journal),

@@ -6,7 +6,9 @@ machine must not become the way in:
 1. **Host.** A page whose name an attacker resolves to 127.0.0.1 (DNS rebinding) is same-origin to the browser, but it
    still sends the attacker's name in `Host`. Only loopback names pass.
 2. **Origin.** A page of another site may send simple requests without asking first. Browsers put the site's origin on
-   everything but plain navigation and reads, whose answer the page does not get to see. Only our own origin passes.
+   those that may change something, and `Sec-Fetch-Site` on all. Only our own origin passes; of reads from elsewhere
+   (an image, a script, a frame, whose answer that page does not get to see, but could time) none, except that a link
+   may lead to `/`. Programs that are no browsers send neither header.
 3. **Peer.** When the server listens on more than loopback, the control routes stay with the machine itself.
 
 The protocol routes (below `/api/`) need the first rule only, and not even that where the server was bound to a public
@@ -24,6 +26,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 #: Everything below is spoken to by the SDK; everything else is control.
 PROTOCOL_PREFIX: Final = "/api/"
+
+#: What `Sec-Fetch-Site` says of our own page, and of an address that was typed. Another port is another site.
+_OWN_SITES: Final = frozenset({"same-origin", "none"})
 
 _HOST: Final = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<name>[^:\[\]@/]+))(?::[0-9]{1,5})?")
 
@@ -55,10 +60,21 @@ def objection(scope: Scope, *, any_host: bool) -> str | None:
     origin = headers.get("origin")
     if origin is not None and origin.lower() != f"{scope['scheme']}://{host}".lower():
         return "control requests from other sites are refused"
+    if headers.get("sec-fetch-site", "none") not in _OWN_SITES and not _is_link(scope, headers):
+        return "control requests from other sites are refused"
     client = scope["client"]
     if client is None or not is_loopback(client[0]):
         return "control requests from other machines are refused"
     return None
+
+
+def _is_link(scope: Scope, headers: Headers) -> bool:
+    """Tell whether somebody follows a link to the page: it opens in a tab of its own, where nobody else looks in."""
+    return (scope["path"], headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest")) == (
+        "/",
+        "navigate",
+        "document",
+    )
 
 
 def _names_loopback(header: str) -> bool:

@@ -51,7 +51,13 @@ class Journal:
         self._total = 0
 
     def open(self, method: str, path: str, idempotency_key: str | None) -> Entry:
-        """Note a request that has just arrived; the caller completes the entry it gets."""
+        """Note a request that has just arrived; the caller completes the entry it gets.
+
+        Args:
+            method: `POST`, for example.
+            path: of the URL, without the query.
+            idempotency_key: the header, or None.
+        """
         entry = Entry(method, path, idempotency_key, self._clock())
         with self._lock:
             self._entries.append(entry)
@@ -63,6 +69,12 @@ class Journal:
         """Requests since the start or the last `clear`, the forgotten ones included."""
         with self._lock:
             return self._total
+
+    @property
+    def last(self) -> dict[str, Any] | None:
+        """The entry of the latest request, or `None`."""
+        with self._lock:
+            return asdict(self._entries[-1]) if self._entries else None
 
     def to_json(self) -> list[dict[str, Any]]:
         """Return copies of the entries, oldest first."""

@@ -7,7 +7,7 @@ unique, a second arrival changes nothing, and it counts as accepted, because for
 that was sent speaks of rows that are stored.
 
 **Rowids never go backwards**, not after an erasure and not after a reset, so a reader may always ask for "what came
-after n".
+after n". What a reader cannot see that way is that rows are gone: then, and with every opening, the `epoch` is another.
 
 **Threads.** One connection, one lock around each transaction; SQLite lets one writer in at a time anyway. The rows are
 built before the lock is taken.
@@ -17,13 +17,29 @@ import json
 import sqlite3
 import threading
 import time
+import uuid
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from typing import Any, Final, Self
 
+from . import listing
 from .database import open_database, transaction
-from .records import EVERYTHING, Counts, Query, Receipt, Refusal, RejectedEvent, StoredEvent
+from .records import (
+    EVERYTHING,
+    Brief,
+    BriefRejected,
+    Counts,
+    Cursor,
+    NameCounts,
+    News,
+    Query,
+    Receipt,
+    Refusal,
+    RejectedEvent,
+    StoredEvent,
+    Timeline,
+)
 from .validate import problem
 
 #: Events of one INSERT. Each step of a statement gives the interpreter lock up and takes it back: once per fifty rows
@@ -42,12 +58,6 @@ _INSERT_EVENT: Final = _insert_events(1)
 _INSERT_CHUNK: Final = _insert_events(_CHUNK)
 
 _INSERT_REJECTED: Final = "INSERT INTO rejected (event, message, received_at) VALUES (?, ?, ?)"
-
-_SELECT_EVENTS: Final = """
-    SELECT rowid, received_at, event FROM events
-    WHERE rowid > :after AND (:name IS NULL OR name = :name) AND (:type IS NULL OR type = :type)
-      AND (:client_id IS NULL OR client_id = :client_id)
-    ORDER BY rowid LIMIT :limit"""
 
 # ASCII only: the text then holds whatever JSON can spell, half surrogate pairs included, and SQLite can store it.
 _to_json: Final = json.JSONEncoder(separators=(",", ":")).encode
@@ -68,6 +78,8 @@ class Store:
         self._clock = clock
         self._lock = threading.Lock()
         self._database = open_database(path)
+        self._indexed = False
+        self._epoch = _new_epoch()
 
     def __enter__(self) -> Self:
         return self
@@ -104,7 +116,12 @@ class Store:
         return Receipt(len(rows), errors)
 
     def add_identity(self, client_id: str, user_id: str) -> bool:
-        """Link a client to a user; tell whether the link is new."""
+        """Link a client to a user; tell whether the link is new.
+
+        Args:
+            client_id: a UUID in any case.
+            user_id: a text.
+        """
         with self._transaction() as database:
             created = database.execute(
                 "INSERT INTO identities VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
@@ -114,13 +131,18 @@ class Store:
         return created == 1
 
     def erase(self, client_id: str) -> int:
-        """Remove every event and identity of a client and note the request; return the number of events removed."""
+        """Remove every event and identity of a client and note the request; return the number of events removed.
+
+        Args:
+            client_id: a UUID in any case.
+        """
         client_id = client_id.lower()
         with self._transaction() as database:
             erased = database.execute("DELETE FROM events WHERE client_id = ?", (client_id,)).rowcount
             database.execute("DELETE FROM identities WHERE client_id = ?", (client_id,))
             database.execute("INSERT INTO deletions (client_id, received_at) VALUES (?, ?)", (client_id, self._clock()))
             self._count(deletions=1, erased=erased)
+            self._epoch = _new_epoch()
         return erased
 
     def reset(self) -> None:
@@ -128,22 +150,52 @@ class Store:
         with self._transaction() as database:
             for table in ("events", "rejected", "identities", "deletions", "tally"):
                 database.execute(f"DELETE FROM {table}")  # noqa: S608  # the names stand in the line above
+            self._epoch = _new_epoch()
 
     def events(self, query: Query = EVERYTHING) -> list[StoredEvent]:
-        """List accepted events in the order of arrival."""
-        parameters = {
-            "after": query.after,
-            "name": query.name,
-            "type": query.event_type,
-            "client_id": query.client_id and query.client_id.lower(),
-            "limit": -1 if query.limit is None else query.limit,
-        }
-        return [StoredEvent(*row) for row in self._read(_SELECT_EVENTS, parameters)]
+        """List accepted events, all or those that a `query` asks for."""
+        with self._reading(indexed=query.is_filtered) as database:
+            return [StoredEvent(*row) for row in listing.events(database, query)]
 
-    def rejected(self, after: int = 0, limit: int | None = None) -> list[RejectedEvent]:
-        """List refused events in the order of arrival, those with a rowid above `after`, at most `limit`."""
-        statement = "SELECT rowid, received_at, event, message FROM rejected WHERE rowid > ? ORDER BY rowid LIMIT ?"
-        return [RejectedEvent(*row) for row in self._read(statement, (after, -1 if limit is None else limit))]
+    def rejected(self, query: Query = EVERYTHING) -> list[RejectedEvent]:
+        """List refused events; the filters of a query do not apply to them."""
+        with self._reading() as database:
+            return [RejectedEvent(*row) for row in listing.rejected(database, query)]
+
+    def brief_events(self, query: Query = EVERYTHING) -> list[Brief]:
+        """List accepted events, all or those that a `query` asks for, without their text."""
+        with self._reading(indexed=query.is_filtered) as database:
+            return listing.brief_events(database, query)
+
+    def brief_rejected(self, query: Query = EVERYTHING) -> list[BriefRejected]:
+        """List refused events with the start of their text; the filters of a query do not apply to them."""
+        with self._reading() as database:
+            return listing.brief_rejected(database, query)
+
+    def names(self, limit: int) -> NameCounts:
+        """Count stored events by name, at most `limit` names."""
+        with self._reading(indexed=True) as database:
+            return listing.names(database, limit)
+
+    def timeline(self, seconds: int, bars: int) -> Timeline:
+        """Count stored events by time of arrival, in bars of `seconds` each; the last one holds the present."""
+        with self._reading(indexed=True) as database:
+            return listing.timeline(database, self._clock(), seconds, bars)
+
+    @property
+    def epoch(self) -> str:
+        """A token that changes whenever stored rows vanish, and with each opening of the store."""
+        return self._epoch
+
+    def end(self) -> Cursor:
+        """Return the cursor for `news` that passes over everything there is."""
+        with self._reading() as database:
+            return listing.end(database)
+
+    def news(self, cursor: Cursor, limit: int) -> News:
+        """Return what arrived after a cursor: of each list the newest `limit` rows."""
+        with self._reading() as database:
+            return listing.news(database, cursor, limit)
 
     def identities(self) -> list[tuple[str, str]]:
         """List the pairs of client id and user id, in the order of arrival."""
@@ -162,6 +214,14 @@ class Store:
             return self._database.execute(statement, parameters).fetchall()
 
     @contextmanager
+    def _reading(self, *, indexed: bool = False) -> Generator[sqlite3.Connection]:
+        with self._lock:
+            if indexed and not self._indexed:
+                listing.build_indices(self._database)
+                self._indexed = True
+            yield self._database
+
+    @contextmanager
     def _transaction(self) -> Generator[sqlite3.Connection]:
         with self._lock, transaction(self._database) as database:
             yield database
@@ -172,6 +232,10 @@ class Store:
             "INSERT INTO tally VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
             [(name, increment) for name, increment in increments.items() if increment],
         )
+
+
+def _new_epoch() -> str:
+    return uuid.uuid4().hex[:12]
 
 
 def _sift(

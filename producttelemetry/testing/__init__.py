@@ -41,6 +41,9 @@ In both, and in both together:
 - A client that was made before, when a module was imported, say, works as one that is made at that moment, with the
   arguments it was given. One that is made within works until the end, and does nothing afterwards.
 
+An `Event` is a plain dict as the server would get it: `event_name`, `event_type`, `client_id`, `session_id`, `event_id`
+and `timestamp` (ISO 8601, UTC) are texts, `properties` is a dict of what JSON has.
+
 What does not work: a program started with another environment (`env={}`) or on another machine, and a process that was
 forked before, find their own settings. A client that was made within notices variables that the test sets later as
 late as it would outside: at its next flush. A `transport` of the program's own is used with the collector's URL.

@@ -19,6 +19,12 @@ _LOOK: Final = 0.02
 class Collector(RunningCollector):
     """A server for one test; see `producttelemetry.testing`.
 
+    Args:
+        host: name or address to listen on.
+        port: 0 takes a free one.
+        store: the SQLite file; None for a store that is gone afterwards.
+        write_key: the key that the SDK must send; None takes any.
+
     Attributes:
         url: where it listens, `http://127.0.0.1:…` without a trailing slash.
         faults: what it does wrong: `faults.set(Fault(status=503, remaining=2))`, `faults.clear()`.

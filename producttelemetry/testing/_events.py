@@ -6,8 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, TypeAlias, overload
 
-#: One event as the server would get it: `event_name`, `event_type`, `client_id`, `session_id`, `event_id` and
-#: `timestamp` (ISO 8601, UTC) are texts, `properties` is a dict of what JSON has.
+#: One event as the server would get it; the package describes it.
 Event: TypeAlias = dict[str, Any]
 
 
