@@ -22,7 +22,7 @@ from ._flushing import Flusher
 from ._lock import Lock
 from ._log import Log
 from ._sender import Sender
-from ._spool import SENDER_LOCK, Directory, Writer
+from ._spool import SENDER_LOCK, Directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -138,8 +138,7 @@ class Telemetry:
         self._spool_dir = self._project.destination(options.api_base, options.write_key or "")
         self._erasures = Erasures(self._project, self._spool_dir)
         url = {"api_url": _config.without_password(options.api_base)}
-        writing = Directory(self._spool_dir, durable=options.fsync)
-        self._writer = Writer(writing, url, options.max_queue_size, options.overflow)
+        self._writer = options.make_writer(Directory(self._spool_dir, durable=options.fsync), url)
         self._sender = Sender(
             Directory(self._spool_dir, durable=options.fsync),
             Lock(os.path.join(self._spool_dir, SENDER_LOCK)),

@@ -30,6 +30,8 @@ _CI_VARIABLES: Final = ("CI", "GITHUB_ACTIONS", "GITLAB_CI", "BUILDKITE", "TEAMC
 _MOST: Final = 10**9
 #: What a process or machine is short of for a while.
 _SHORTAGES: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
+#: Where a test's server is: an address, because what a name means can be changed.
+_LOOPBACK: Final = ("127.0.0.1", "::1")
 #: Longest `config.json` that is looked at.
 _CONFIG_BYTES: Final = 1 << 16
 _FALSE: Final = frozenset(("", "0", "false", "no", "off"))
@@ -45,12 +47,26 @@ class Environment(NamedTuple):
         api_url: `OPS_API_URL`, or None.
         do_not_track: `DO_NOT_TRACK`, or "".
         telemetry: `OPS_TELEMETRY`, or "".
+        test_dir: `OPS_TEST_DIR`, which `producttelemetry.testing` sets: everything lies there, also what children of
+            the test track, and no file of the user's is looked at; or None.
+        test_url: `OPS_TEST_URL`: the only server, on this machine, that a test sends to; or None.
     """
 
     write_key: str | None
     api_url: str | None
     do_not_track: str
     telemetry: str
+    test_dir: str | None = None
+    test_url: str | None = None
+
+    @property
+    def captured(self) -> bool:
+        """Whether a test looks at what is tracked, and nothing may be sent."""
+        return self.test_dir is not None and self.test_url is None
+
+    def admits(self, api_base: str) -> bool:
+        """Whether requests may go there: in a test only to its own server, whatever a client was told."""
+        return self.test_dir is None or (self.test_url is not None and api_base == check_url(self.test_url, ""))
 
     def __repr__(self) -> str:
         """Leave out what must not appear in a log or a crash report."""
@@ -119,7 +135,22 @@ def environment() -> Environment:
         os.environ.get("OPS_API_URL") or None,
         os.environ.get("DO_NOT_TRACK", ""),
         os.environ.get("OPS_TELEMETRY", ""),
+        test_dir(),
+        _if_local(os.environ.get("OPS_TEST_URL", "")),
     )
+
+
+def _if_local(url: str) -> str | None:
+    """Return the URL of a test's server if it is on this machine: no way around the `config.json` of a user."""
+    try:
+        return url if urlsplit(url).hostname in _LOOPBACK else None
+    except ValueError:
+        return None
+
+
+def test_dir() -> str | None:
+    """Return `OPS_TEST_DIR`, or None outside of a test."""
+    return os.environ.get("OPS_TEST_DIR") or None
 
 
 def in_ci() -> bool:
@@ -139,6 +170,10 @@ def user() -> tuple[str, tuple[str, ...]]:
 
 def paths(project_slug: str) -> Paths:
     """Return the paths of a project. Creates nothing."""
+    if (test := test_dir()) is not None:
+        place = os.path.join(test, project_slug)
+        place = place if os.path.isabs(place) else NOWHERE
+        return Paths(place, (os.path.join(place, "config.json"),))
     from platformdirs import user_config_path  # noqa: PLC0415  # 20 ms that a disabled client need not spend
 
     try:

@@ -30,6 +30,7 @@ class Consent(NamedTuple):
         source: what opted out; None if nothing did.
         problem: a sentence about a source that could not be understood, else None.
         passing: nobody can tell now; it is no, but asking again later may give another answer.
+        captured: a test looks at what is stored, and nothing is sent (`producttelemetry.testing`).
     """
 
     enabled: bool
@@ -37,11 +38,17 @@ class Consent(NamedTuple):
     source: Source | None = None
     problem: str | None = None
     passing: bool = False
+    captured: bool = False
+
+    @property
+    def stores(self) -> bool:
+        """Events may be stored."""
+        return self.enabled and not self.log_only
 
     @property
     def sends(self) -> bool:
         """Events may be stored and sent."""
-        return self.enabled and not self.log_only
+        return self.stores and not self.captured
 
 
 def resolve(  # noqa: PLR0911  # one return for each source
@@ -74,7 +81,7 @@ def resolve(  # noqa: PLR0911  # one return for each source
             return Consent(enabled=False, source="config.json", problem=problem, passing=file.passing)
         if not choice:
             return Consent(enabled=False, source="config.json")
-    return Consent(enabled=True, log_only=telemetry == "log")
+    return Consent(enabled=True, log_only=telemetry == "log", captured=environment.captured)
 
 
 def _choice(file: ConfigFile) -> bool | None:

@@ -65,7 +65,7 @@ def possible() -> bool:
     # A relative one would be looked for in the working directory, which anybody may have filled.
     interpreter = os.path.isabs(name) and os.path.basename(name).lower().startswith(("python", "pypy"))
     frozen = getattr(sys, "frozen", False) or "__compiled__" in globals()
-    return interpreter and not frozen and os.getpid() != 1 and not _config.in_ci()
+    return interpreter and not frozen and os.getpid() != 1 and not _config.in_ci() and _config.test_dir() is None
 
 
 def start(task: Task, own: Sender) -> bool:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 from . import _config
 from ._errors import ConfigurationError, EventRejected
 from ._event import plain
+from ._spool import Writer
 
 if TYPE_CHECKING:
     import httpx
 
-    from ._spool import Overflow
+    from ._spool import Directory, Overflow
 
 OnExit: TypeAlias = Literal["auto", "detach", "wait", "keep"]
 BeforeSend: TypeAlias = Callable[[dict[str, Any]], dict[str, Any] | None]
@@ -29,6 +30,7 @@ class Options(NamedTuple):
         write_key: None if there is none anywhere.
         api_base: base of all requests, ending in `/api`.
         problem: why an environment variable cannot be used, else None; the client is disabled then.
+        test_dir: where a test looks at what is tracked, else None.
 
     The others are the constructor's arguments; see `Telemetry`.
     """
@@ -48,10 +50,20 @@ class Options(NamedTuple):
     default_properties: Mapping[str, Any]
     fsync: bool
     transport: httpx.BaseTransport | None
+    test_dir: str | None
 
     def __repr__(self) -> str:
         """Leave out what must not appear in a log or a crash report."""
         return f"Options(project_slug={self.project_slug!r}, disabled={self.disabled!r})"
+
+    def make_writer(self, directory: Directory, description: Mapping[str, Any]) -> Writer:
+        """Return what appends a client's events to a spool; in a test, it also tells the test of them."""
+        arguments = (directory, description, self.max_queue_size, self.overflow)
+        if self.test_dir is None:
+            return Writer(*arguments)
+        from ._capture import NotingWriter  # noqa: PLC0415  # hosts have no use for it
+
+        return NotingWriter(*arguments, test_dir=self.test_dir)
 
 
 def check(arguments: Mapping[str, Any], environment: _config.Environment) -> Options:
@@ -80,13 +92,17 @@ def check(arguments: Mapping[str, Any], environment: _config.Environment) -> Opt
         "before_send": _check_before_send(arguments["before_send"]),
         "default_properties": _check_properties(arguments["default_properties"]),
         "transport": _check_transport(arguments["transport"]),
+        "test_dir": environment.test_dir,
     }
     del checked["api_url"]
     return Options(**checked)
 
 
 def destination(arguments: Mapping[str, Any], environment: _config.Environment) -> tuple[str | None, str, str | None]:
-    """Return (write key, base URL, problem): an argument that is wrong raises, a variable that is wrong disables."""
+    """Return (write key, base URL, problem): an argument that is wrong raises, a variable that is wrong disables.
+
+    In a test its own server takes the place of any other.
+    """
     write_key, api_url = arguments["write_key"], arguments["api_url"]
     if write_key is not None:
         _config.check_key(write_key, "write_key")
@@ -95,7 +111,9 @@ def destination(arguments: Mapping[str, Any], environment: _config.Environment) 
     try:
         if write_key is None and environment.write_key is not None:
             write_key = _config.check_key(environment.write_key, "OPS_WRITE_KEY")
-        if base is None and environment.api_url is not None:
+        if environment.test_dir is not None and environment.test_url is not None:
+            base = _config.check_url(environment.test_url, "OPS_TEST_URL")
+        elif base is None and environment.api_url is not None:
             base = _config.check_url(environment.api_url, "OPS_API_URL")
     except ConfigurationError as error:
         problem = str(error)

@@ -150,8 +150,13 @@ def move_out(inhabitant: Inhabitant) -> None:
     _inhabitants.pop(id(inhabitant), None)
 
 
+def inhabitants() -> list[Inhabitant]:
+    """Return the clients that have, or may get, something to do."""
+    return list(_inhabitants.values())
+
+
 def _leave() -> None:
-    for inhabitant in list(_inhabitants.values()):
+    for inhabitant in inhabitants():
         inhabitant.leave()
 
 
@@ -159,17 +164,17 @@ def _before_fork() -> None:
     for name in tuple(_wanted):
         late_import(name)
     imports.before_fork()
-    for inhabitant in list(_inhabitants.values()):
+    for inhabitant in inhabitants():
         inhabitant.before_fork()
 
 
 def _after_fork_in_parent() -> None:
     imports.after_fork_in_parent()
-    for inhabitant in list(_inhabitants.values()):
+    for inhabitant in inhabitants():
         inhabitant.after_fork_in_parent()
 
 
 def _after_fork() -> None:
     imports.after_fork()
-    for inhabitant in list(_inhabitants.values()):
+    for inhabitant in inhabitants():
         inhabitant.after_fork()

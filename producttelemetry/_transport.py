@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
+from . import _config
 from ._record import decode_json
 from ._retry import Outcome
 from ._version import __version__
@@ -169,6 +170,8 @@ class Transport:
         may_go: Callable[[], bool] = _always,
         headers: Mapping[str, str] = MappingProxyType({}),
     ) -> Outcome:
+        if not _config.environment().admits(self._base):
+            return Outcome("unavailable", "a test runs, and this is not its server")
         left = deadline - time.monotonic()
         if left <= 0:
             return Outcome("unavailable", "no time left")

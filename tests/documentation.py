@@ -19,6 +19,7 @@ import pdoc.render
 from pdoc.doc import Class, Function, Module
 
 import producttelemetry
+from producttelemetry import testing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -35,6 +36,7 @@ def build(directory: Path, modules: Iterable[str]) -> list[str]:
     """Write the pages of modules, and return what is wrong with them, a line each."""
     # Imported when asked for, which the generator does not do.
     producttelemetry.Stats = producttelemetry.Stats  # type: ignore[misc]
+    testing.Collector = testing.Collector  # type: ignore[misc]
     # Generic for type checkers only, but the generator evaluates what is written for them.
     argparse._SubParsersAction.__class_getitem__ = classmethod(lambda cls, _: cls)  # type: ignore[attr-defined]
     pdoc.render.configure(docformat="google", footer_text=f"producttelemetry {producttelemetry.__version__}")

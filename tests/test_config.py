@@ -78,7 +78,7 @@ def test_the_environment_is_read_when_asked(monkeypatch: pytest.MonkeyPatch) -> 
     for name, value in values.items():
         monkeypatch.setenv(name, value)
     found = _config.environment()
-    assert ("secret", "https://a", "x", "log") == found
+    assert Environment("secret", "https://a", "x", "log") == found
     assert "secret" not in f"{found} {found!r}"
     monkeypatch.setenv("OPS_WRITE_KEY", "")
     monkeypatch.setenv("OPS_API_URL", "")

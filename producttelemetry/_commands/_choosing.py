@@ -87,7 +87,7 @@ def on(context: Context) -> int:
 
 
 def _tell_of_consent(context: Context, consent: Consent) -> None:
-    if consent.sends:
+    if consent.stores:
         screen.tell(f"Telemetry is on for {context.project_slug!r}.", "good")
         screen.tell("A program that runs now, and has stopped reporting, begins again when it is started again.")
         return

@@ -30,7 +30,7 @@ def show_once(text: str, project_slug: str) -> bool:
     place = os.path.join(project.config_dir, SHOWN)
     if files.exists(place):
         return False
-    if not resolve(False, environment, _config.read_config_files(project)).sends:
+    if not resolve(False, environment, _config.read_config_files(project)).stores:
         return False
     _identity.make_directory(project)
     try:

@@ -38,6 +38,13 @@ def why(consent: Consent) -> str:
     return f"{consent.source} turns it off"
 
 
+def state(consent: Consent) -> str:
+    """Return what becomes of events that are not sent, as the end of a sentence."""
+    if not consent.enabled:
+        return f"is off ({why(consent)})"
+    return "only prints (OPS_TELEMETRY=log)" if consent.log_only else "is captured by a test (OPS_TEST_DIR)"
+
+
 def status(context: Context, look: Look) -> Iterator[str]:
     """Yield the lines of `status`."""
     consent, facts = look.consent, look.facts

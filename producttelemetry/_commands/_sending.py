@@ -51,8 +51,7 @@ def flush(context: Context) -> int:
     project = context.project()
     consent = _facts.consent(project)
     if not consent.sends:
-        state = "only prints (OPS_TELEMETRY=log)" if consent.log_only else f"is off ({_report.why(consent)})"
-        raise TelemetryError(f"telemetry {state}: nothing was sent")
+        raise TelemetryError(f"telemetry {_report.state(consent)}: nothing was sent")
     path = project.destination(base, key)
     with closing(Directory(path)) as directory:
         try:

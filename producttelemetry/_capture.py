@@ -1,0 +1,50 @@
+"""What a test sees: in processes that `producttelemetry.testing` has set up, each stored line is noted in one file.
+
+All processes of a test append to it, one `write` per line, so its order is that in which `track()` was called. It is
+not the queue: what is evicted, purged or delivered there stays here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+from . import _files as files
+from ._spool import Directory, Overflow, Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: The file in the test's directory. The test creates it: where it is gone, the test is over.
+TRACKED: Final = "tracked.jsonl"
+
+
+class NotingWriter(Writer):
+    """A writer that tells a test of each line it has accepted.
+
+    Args:
+        directory, description, cap, overflow: as for `Writer`.
+        test_dir: the test's directory.
+    """
+
+    def __init__(
+        self, directory: Directory, description: Mapping[str, Any], cap: int, overflow: Overflow, *, test_dir: str
+    ) -> None:
+        super().__init__(directory, description, cap, overflow)
+        self._noted = os.path.join(test_dir, TRACKED)
+        self._directory = directory
+        self._mark = directory.purge_mark()
+
+    def append(self, line: bytes) -> None:
+        """Store a line, then note it; a purge shows at once, and not a few events later."""
+        if (mark := self._directory.purge_mark()) != self._mark:
+            self._mark = mark
+            self._segment.doubt()
+        super().append(line)
+        with contextlib.suppress(OSError):  # the test is over, or has no descriptor left; the host goes on
+            descriptor = files.open_existing(self._noted)
+            try:
+                files.append(descriptor, line)
+            finally:
+                files.close(descriptor)

@@ -1,0 +1,112 @@
+"""Clients of this process that belong to no test, or to another: what they are asked, one of this test's does.
+
+Most programs make their client when a module is imported, which is before any test, and perhaps without a key or opted
+out by the machine's user. While a test runs, the methods of `Telemetry` therefore look first whose client it is; for
+one that was made elsewhere another is made here, with the same arguments and this test's environment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from weakref import WeakKeyDictionary
+
+from .. import _config, _process
+from .._client import Lifecycle, Telemetry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .._config import Environment
+
+_METHODS: Final = ("track", "error", "identify", "request_deletion", "flush", "shutdown", "stats")
+_shutdown: Final = Telemetry.shutdown
+
+
+class _Twin(NamedTuple):
+    """A client that was made in place of another, and the environment in which it was made."""
+
+    client: Telemetry
+    environment: Environment
+
+
+#: The directories of the tests that run now, the innermost last; each with the twins made for it.
+_tests: Final[dict[str, WeakKeyDictionary[Telemetry, _Twin]]] = {}
+#: Takes back what `redirect` has changed.
+_changes: Final = contextlib.ExitStack()
+
+
+def redirect(directory: str) -> None:
+    """Have every client of this process work as one of the test with this directory."""
+    if not _tests:
+        for name in _METHODS:
+            _change(Telemetry, name, _redirected(getattr(Telemetry, name)))
+        _change(Telemetry, "enabled", property(_redirected(vars(Telemetry)["enabled"].fget)))
+        # A test may clear the whole environment for a while, and is a test all the same.
+        given = _config.test_dir
+        _change(_config, "test_dir", lambda: given() or next(reversed(_tests)))
+    _tests[directory] = WeakKeyDictionary()
+
+
+def restore(directory: str) -> None:
+    """End a test: let go of the clients that were made in it, and of those in place of others."""
+    for client in clients(directory):
+        _close(client)
+    del _tests[directory]
+    if not _tests:
+        _changes.close()
+
+
+def _change(owner: Any, name: str, value: object) -> None:
+    _changes.callback(setattr, owner, name, getattr(owner, name))
+    setattr(owner, name, value)
+
+
+def clients(directory: str) -> list[Telemetry]:
+    """Return the clients of a test that may have something to send."""
+    found = [each for each in _process.inhabitants() if isinstance(each, Telemetry)]
+    return [client for client in found if client._options.test_dir == directory]
+
+
+def _redirected(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def method(client: Telemetry, *arguments: Any, **named: Any) -> Any:
+        return original(_of_this_test(client), *arguments, **named)
+
+    return method
+
+
+def _of_this_test(client: Telemetry) -> Telemetry:
+    """Return the client, or its twin if it was made elsewhere."""
+    environment = _config.environment()
+    if not hasattr(client, "_options") or _belongs(client, environment):
+        return client
+    twins = _tests[next(reversed(_tests))]
+    twin = twins.get(client)
+    if twin is None or twin.environment != environment:  # a test that sets variables means this client
+        if twin is not None:
+            _close(twin.client)
+        twins[client] = twin = _Twin(_made_again(client), environment)
+    return twin.client
+
+
+def _belongs(client: Telemetry, environment: Environment) -> bool:
+    """Whether a client was made in this test, for the server that it has by now."""
+    options = client._options
+    if options.test_dir != environment.test_dir:
+        return False
+    return environment.test_url is None or options.api_base == _config.check_url(environment.test_url, "OPS_TEST_URL")
+
+
+def _made_again(client: Telemetry) -> Telemetry:
+    options = client._options._asdict()
+    del options["problem"], options["test_dir"]
+    return Telemetry(api_url=options.pop("api_base"), **options)
+
+
+def _close(client: Telemetry) -> None:
+    """Give back what a client holds. Nothing is sent: the test's server, if there was one, is no longer named."""
+    _shutdown(client)
+    client._state = Lifecycle.DISABLED
+    _process.move_out(client)

@@ -1,0 +1,65 @@
+"""A test's own directory, the variables that lead there, and the clients of this process that were made before."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+from .._capture import TRACKED
+from . import _clients
+from ._events import Events
+
+if TYPE_CHECKING:
+    from typing import Self
+
+#: The write key that a test's clients have, unless the program gives its own.
+WRITE_KEY: Final = "test-key"
+
+
+class Isolation:
+    """What a test framework has to set up for one test: `variables` in the environment, then this as a context.
+
+    ```python
+    isolation = Isolation(directory)
+    set_environment(isolation.variables())  # and back again after the test
+    with isolation:
+        run_test(isolation.events)
+    ```
+
+    Args:
+        directory: absolute path of an empty directory of the test's own.
+
+    Attributes:
+        events: what was tracked in this process and its children.
+    """
+
+    def __init__(self, directory: str | os.PathLike[str]) -> None:
+        self._directory = os.path.abspath(directory)
+        path = os.path.join(self._directory, TRACKED)
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+        self.events = Events(path)
+
+    def variables(self) -> dict[str, str | None]:
+        """Return what the environment must hold, by name; None stands for a variable that must not be there.
+
+        Those of the machine's user that would change what is tracked are among them.
+        """
+        away: dict[str, str | None] = {name: None for name in os.environ if name.startswith("OPS_")}
+        return {**away, "DO_NOT_TRACK": None, "OPS_WRITE_KEY": WRITE_KEY, "OPS_TEST_DIR": self._directory}
+
+    @staticmethod
+    def collecting(url: str) -> dict[str, str | None]:
+        """Return what the environment must hold as well, to have events sent to a collector.
+
+        Args:
+            url: the collector's, at `http://127.0.0.1:…`.
+        """
+        direct = ",".join(filter(None, (os.environ.get("no_proxy") or os.environ.get("NO_PROXY"), "127.0.0.1")))
+        return {"OPS_TEST_URL": url, "OPS_API_URL": url, "no_proxy": direct}
+
+    def __enter__(self) -> Self:
+        _clients.redirect(self._directory)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _clients.restore(self._directory)
