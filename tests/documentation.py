@@ -1,4 +1,4 @@
-"""The reference, made from the docstrings: `python -m tests.documentation DIRECTORY` writes its pages there.
+"""The reference, made from the docstrings, and the recipes: `python -m tests.documentation DIRECTORY` writes the pages.
 
 Fails, and says why, if the generator warns, a public name or parameter is not described, or a link leads nowhere.
 """
@@ -6,13 +6,15 @@ Fails, and says why, if the generator warns, a public name or parameter is not d
 from __future__ import annotations
 
 import argparse
+import ast
 import inspect
 import pkgutil
 import re
 import sys
+import tempfile
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pdoc
 import pdoc.render
@@ -23,6 +25,10 @@ from producttelemetry import testing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+
+#: The page that shows the recipes.
+RECIPES: Final = "recipes"
 
 
 def public_modules() -> list[str]:
@@ -49,6 +55,18 @@ def build(directory: Path, modules: Iterable[str]) -> list[str]:
         problems = [problem for name in modules for problem in undescribed(Module.from_name(name))]
     problems += [f"the generator warns: {warning.message}" for warning in caught]
     return sorted({*problems, *dead_links(directory)})
+
+
+def write_recipes(directory: Path) -> str:
+    """Write a module whose docstring shows the recipes as they stand; return its name."""
+    parts = ["Programs to copy from, each for one framework. The tests run them as they stand here."]
+    for path in sorted((Path(__file__).parent / "recipes").glob("[!_]*.py")):
+        source = path.read_text()
+        tree = ast.parse(source)
+        code = "".join(source.splitlines(keepends=True)[tree.body[0].end_lineno :]).lstrip()
+        parts.append(f"# {path.name}\n\n{ast.get_docstring(tree)}\n\n```python\n{code}```\n")
+    (directory / f"{RECIPES}.py").write_text(f"__doc__ = {chr(10).join(parts)!r}\n")
+    return RECIPES
 
 
 def undescribed(owner: Module | Class) -> Iterator[str]:
@@ -102,7 +120,9 @@ def dead_links(directory: Path) -> Iterator[str]:
 
 def main() -> int:
     """Run as a program."""
-    problems = build(Path(sys.argv[1]).resolve(), public_modules())
+    with tempfile.TemporaryDirectory() as made:
+        sys.path.append(made)
+        problems = build(Path(sys.argv[1]).resolve(), [*public_modules(), write_recipes(Path(made))])
     print(*problems, sep="\n", end="\n" if problems else "")
     return 1 if problems else 0
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests import documentation
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pytest
 
 FAULTY = '''
@@ -64,3 +63,15 @@ def test_every_public_module_is_in_it() -> None:
     modules = documentation.public_modules()
     assert {"producttelemetry", "producttelemetry.cli", "producttelemetry.collector"} <= set(modules)
     assert [] == [name for name in modules if "._" in name]
+
+
+def test_every_recipe_is_shown_as_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the tests run is what a reader copies."""
+    monkeypatch.syspath_prepend(tmp_path)
+    shown = importlib.import_module(documentation.write_recipes(tmp_path)).__doc__
+    assert shown is not None
+    recipes = [path for path in (Path(__file__).parent / "recipes").glob("*.py") if path.stem != "__init__"]
+    assert len(recipes) >= 7
+    for path in recipes:
+        body = path.read_text().split('"""\n', 1)[1]
+        assert f"```python\n{body.lstrip()}```" in shown, path.name
