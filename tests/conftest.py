@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import os
+import signal
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,9 @@ def _start_measured_thread(function: Callable[..., object], arguments: tuple[obj
 
     return _start_new_thread(run, arguments)
 
+
+# A shell that starts us in the background has Ctrl-C ignored, and children would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 if threading.gettrace() is not None:
     _thread.start_new_thread = _start_measured_thread  # type: ignore[assignment]  # of two signatures we need one
