@@ -20,8 +20,10 @@ from producttelemetry.collector import Fault, RunningCollector
 from tests import harness
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    from producttelemetry import Telemetry
     from tests.oracle import Oracle, Verdict
 
 #: Python 3.12 and later warn of a fork beside a thread. These hosts have threads of their own.
@@ -80,6 +82,35 @@ def test_prefork_workers_that_end_without_handlers(oracle: Oracle) -> None:
     verdict = oracle.settle(exact=True)
     assert set() == verdict.missing
     assert 24 * 25 + 4 + 1 + 1 == len(verdict.stored)
+
+
+def test_workers_whose_first_events_are_the_first_of_all(telemetry: Callable[..., Telemetry]) -> None:
+    """They make directory, id and files at the same instant; nobody takes the others' files for a disk that fails."""
+    volatile = Counter[int]()
+    for number in range(40):
+        client = telemetry(project_slug=f"pool-{number}")
+        reading, writing = os.pipe()
+        workers = [_worker(client, reading, writing) for _ in range(2)]
+        os.close(reading)
+        os.close(writing)  # now
+        volatile.update(os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]) for worker in workers)
+        assert 2 == client.stats().pending
+    assert {0: 80} == volatile
+
+
+def _worker(client: Telemetry, reading: int, writing: int) -> int:
+    """Fork a worker that tracks when the last writing end of a pipe is closed; its status is what it has in memory."""
+    worker = os.fork()
+    if worker == 0:
+        status = 99
+        try:
+            os.close(writing)
+            os.read(reading, 1)
+            client.track("test.event")
+            status = client.stats().volatile
+        finally:
+            os._exit(status)
+    return worker
 
 
 def test_a_fork_from_within_before_send(oracle: Oracle) -> None:

@@ -85,7 +85,8 @@ class Directory:
             self._sync_parents()
         described = self.where(DESTINATION)
         if not files.exists(described):
-            files.write_new(described, json.dumps(dict(description)).encode())
+            with contextlib.suppress(FileExistsError):  # another process was faster, and has written the same
+                files.write_new(described, json.dumps(dict(description)).encode())
 
     def acquire(self, timeout: float, longest: float = LONGEST_QUEUE) -> bool:
         """Take the lock; see `Lock.acquire` and `check_place`."""
