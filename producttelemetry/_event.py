@@ -48,10 +48,31 @@ _MAX_INT_BITS: Final = 2000
 #: Properties whose JSON is no longer than this, in characters, hold no longer int.
 _MAX_INT_DIGITS: Final = 602
 
-_encode: Final = json.JSONEncoder(
-    ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")
-).encode
+#: Random bits for so many event ids are got at once. They share their millisecond at most: a fork, or a machine that is
+#: copied while it runs, cannot make two equal ids of them.
+_IDS_AT_ONCE: Final = 16
+#: Hexadecimal digits of one.
+_ID_DIGITS: Final = 20
+
+#: Makes a random hex digit one of the four that mark a UUID of RFC 9562 (section 4.1).
+_VARIANTS: Final = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+
 _quote: Final = json.encoder.encode_basestring
+
+
+def _encoder() -> Callable[[dict[str, Any]], str]:
+    """Return what encodes plain values: `JSONEncoder.encode`, or without what that one does anew in each call."""
+    encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
+    try:
+        in_c = json.encoder.c_make_encoder(None, encoder.default, _quote, None, ":", ",", False, False, False)  # type: ignore[attr-defined]
+        if "".join(in_c({"a": 1.5}, 0)) == '{"a":1.5}':
+            return lambda value: "".join(in_c(value, 0))
+    except Exception:  # noqa: BLE001, S110  # it is no public interface: without it, or with another, the slow way works
+        pass
+    return encoder.encode
+
+
+_encode: Final = _encoder()
 
 
 class Encoder:
@@ -63,12 +84,13 @@ class Encoder:
         defaults: properties under every event's own, plain values as `plain` returns them.
     """
 
-    __slots__ = ("_constant", "_defaults", "_second", "client_id", "session_id")
+    __slots__ = ("_constant", "_defaults", "_random", "_second", "client_id", "session_id")
 
     def __init__(self, client_id: str, session_id: str, defaults: Mapping[str, Any]) -> None:
         self.client_id = client_id
         self.session_id = session_id
         self._defaults = dict(defaults)
+        self._random: list[str] = []
         self._second = (0, "")  # the last second, and how it is written: datetime costs more than the rest of the text
         self._constant = f'"client_id":"{client_id}","session_id":"{session_id}"'
 
@@ -91,7 +113,7 @@ class Encoder:
             own: dict[Any, Any] = {**self._defaults, **properties} if properties is not None else self._defaults
             text = (
                 f'{{"event_name":{_quote(name)},"event_type":"{str.__str__(event_type)}",{self._constant},'
-                f'"event_id":"{uuid7(now)}","timestamp":"{moment}","properties":'
+                f'"event_id":"{uuid7(now, self._new_random())}","timestamp":"{moment}","properties":'
             )
             try:
                 return _line(f"{text}{_encode_properties(own)}}}".encode())
@@ -101,6 +123,14 @@ class Encoder:
             raise
         except Exception as error:  # the arguments' own code: keys(), a tzinfo, a mock that claims to be a datetime
             raise EventRejected("invalid", f"the event cannot be read: {type(error).__name__}") from error
+
+    def _new_random(self) -> str:
+        try:
+            return self._random.pop()  # one call: no other thread or signal handler gets the same
+        except IndexError:
+            digits = os.urandom(_IDS_AT_ONCE * _ID_DIGITS // 2).hex()
+            first, *self._random = [digits[at : at + _ID_DIGITS] for at in range(0, len(digits), _ID_DIGITS)]
+            return first
 
     def _now(self, nanoseconds: int) -> str:
         second, rest = divmod(nanoseconds, 1_000_000_000)
@@ -237,18 +267,13 @@ def uuid7(nanoseconds: int, random: str = "") -> str:
     Written out because importing `uuid` costs more than a whole event, and has `uuid7` only since Python 3.14.
     """
     clock, random = f"{nanoseconds // 1_000_000:012x}", random or os.urandom(10).hex()
-    return f"{clock[:8]}-{clock[8:12]}-7{random[:3]}-{_variant(random[3])}{random[4:7]}-{random[7:19]}"
+    return f"{clock[:8]}-{clock[8:]}-7{random[:3]}-{_VARIANTS[random[3]]}{random[4:7]}-{random[7:19]}"
 
 
 def uuid4() -> str:
     """Return a random UUID of version 4 (RFC 9562, section 5.4)."""
     random = os.urandom(16).hex()
-    return f"{random[:8]}-{random[8:12]}-4{random[12:15]}-{_variant(random[15])}{random[16:19]}-{random[19:31]}"
-
-
-def _variant(digit: str) -> str:
-    """Make a random hex digit one of the four that mark a UUID of RFC 9562 (section 4.1)."""
-    return "89ab"[int(digit, 16) & 3]
+    return f"{random[:8]}-{random[8:12]}-4{random[12:15]}-{_VARIANTS[random[15]]}{random[16:19]}-{random[19:31]}"
 
 
 def well_formed(text: str) -> str:

@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 #: Device, inode and, where it matters, the time of the last change.
 Identity: TypeAlias = tuple[int, int, int]
 
-#: In the third place: the file has no name any more.
-DELETED: Final = -1
-
 FILE_MODE: Final = 0o600
 DIRECTORY_MODE: Final = 0o700
 
@@ -291,19 +288,25 @@ def exists(path: str) -> bool:
     return path_identity(path) is not None
 
 
-def identity(descriptor: int, *, named: bool = False) -> Identity | None:
-    """Return what tells one open file from another, whatever its name is; None if the descriptor is closed.
-
-    Args:
-        descriptor: of the open file.
-        named: the identity is another one, with `DELETED`, once the file was deleted. Some network file systems hide
-            that until the file is closed.
-    """
+def identity(descriptor: int) -> Identity | None:
+    """Return what tells one open file from another, whatever its name is; None if the descriptor is closed."""
     try:
         status = os.fstat(descriptor)
     except OSError:
         return None
-    return status.st_dev, status.st_ino, DELETED if named and status.st_nlink == 0 else 0
+    return status.st_dev, status.st_ino, 0
+
+
+def has_name(descriptor: int, opened: Identity) -> bool:
+    """Whether a descriptor is of the same file as when it was opened, and that file was not deleted meanwhile.
+
+    Some network file systems hide a deletion until the file is closed.
+    """
+    try:
+        status = os.fstat(descriptor)
+    except OSError:
+        return False
+    return status.st_ino == opened[1] and status.st_dev == opened[0] and status.st_nlink > 0
 
 
 def path_identity(path: str, *, changes: bool = False) -> Identity | None:

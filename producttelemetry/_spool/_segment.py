@@ -126,10 +126,9 @@ class OpenSegment:
         if self._own is None:
             return
         assert self._opened is not None
-        now = files.identity(self._descriptor, named=True)
-        if now == self._opened:
+        if files.has_name(self._descriptor, self._opened):
             return
-        if now == (*self._opened[:2], files.DELETED):
+        if files.identity(self._descriptor) == self._opened:
             self._give_up_purged()
         self._close()
 
