@@ -1,7 +1,8 @@
 """What a test sees: in processes that `producttelemetry.testing` has set up, each stored line is noted in one file.
 
 All processes of a test append to it, one `write` per line, so its order is that in which `track()` was called. It is
-not the queue: what is evicted, purged or delivered there stays here.
+not the queue: what is evicted, purged or delivered there stays here. Each line begins with a newline of its own: what a
+process was killed in the middle of writing spoils no other.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from ._spool import Directory, Overflow, Writer
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: The file in the test's directory. The test creates it: where it is gone, the test is over.
+#: The file in the test's directory. The test creates it: where it is gone, the test is over, and nothing is stored.
 TRACKED: Final = "tracked.jsonl"
 
 
@@ -38,13 +39,17 @@ class NotingWriter(Writer):
 
     def append(self, line: bytes) -> None:
         """Store a line, then note it; a purge shows at once, and not a few events later."""
-        if (mark := self._directory.purge_mark()) != self._mark:
-            self._mark = mark
-            self._segment.doubt()
-        super().append(line)
-        with contextlib.suppress(OSError):  # the test is over, or has no descriptor left; the host goes on
+        try:
             descriptor = files.open_existing(self._noted)
-            try:
-                files.append(descriptor, line)
-            finally:
-                files.close(descriptor)
+        except OSError:
+            return
+        try:
+            if (mark := self._directory.purge_mark()) != self._mark:
+                self._mark = mark
+                self._segment.doubt()
+            super().append(line)
+            if files.is_ours(descriptor):
+                with contextlib.suppress(OSError):
+                    files.append(descriptor, b"\n" + line)
+        finally:
+            files.close(descriptor)

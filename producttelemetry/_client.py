@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _config, _detach, _event, _identity, _look, _options, _process
 from . import _files as files
-from ._consent import resolve
+from ._consent import Consent, resolve
 from ._erasure import Erasures
 from ._errors import EventRejected, Purged, QueueFull
 from ._flushing import Flusher
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from ._consent import Consent
     from ._event import EventType
     from ._options import BeforeSend, OnExit
     from ._spool import Overflow
@@ -327,12 +326,16 @@ class Telemetry:
             from ._transport import Transport  # noqa: PLC0415  # 100 ms, in the flush thread only
 
         options = self._options
-        self._transport = Transport(options.api_base, options.write_key or "", options.transport)
+        key = options.write_key or ""
+        self._transport = Transport(options.api_base, key, options.transport, test_dir=options.test_dir)
         return self._transport
 
     def _consent(self) -> Consent:
         """Read consent again; an opt-out stops this client for good."""
-        consent = resolve(self._options.disabled, _config.environment(), _config.read_config_files(self._project))
+        environment = _config.environment()
+        if environment.test_dir != self._options.test_dir:  # what a test says, or what comes after it, is not for us
+            return Consent(enabled=False, passing=True)
+        consent = resolve(self._options.disabled, environment, _config.read_config_files(self._project))
         choices, self._choices = self._choices, _config.choices_made(self._project)
         if choices != self._choices:
             self._writer.purge()  # perhaps `off`, then `on`: it has deleted what is on disk, not what waits in memory
@@ -376,8 +379,10 @@ class Telemetry:
         return self._guard("request_deletion", self._erase) is True
 
     def _erase(self) -> bool:
-        options = self._options
+        options, environment = self._options, _config.environment()
         if options.write_key is None or options.problem is not None:
+            return False
+        if environment.captured or environment.test_dir != options.test_dir:  # nobody is asked
             return False
         # A client that was disabled before anything was read has none yet.
         known = getattr(self, "_identity", None) or _identity.Identity(_config.paths(options.project_slug))

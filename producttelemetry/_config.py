@@ -64,9 +64,15 @@ class Environment(NamedTuple):
         """Whether a test looks at what is tracked, and nothing may be sent."""
         return self.test_dir is not None and self.test_url is None
 
-    def admits(self, api_base: str) -> bool:
-        """Whether requests may go there: in a test only to its own server, whatever a client was told."""
-        return self.test_dir is None or (self.test_url is not None and api_base == check_url(self.test_url, ""))
+    def admits(self, api_base: str, test_dir: str | None) -> bool:
+        """Whether requests may go there.
+
+        In a test they go to its own server alone, whatever a client was told; and who was made in a test, or outside
+        of it, sends nothing in another.
+        """
+        if self.test_dir != test_dir:
+            return False
+        return test_dir is None or (self.test_url is not None and api_base == check_url(self.test_url, "OPS_TEST_URL"))
 
     def __repr__(self) -> str:
         """Leave out what must not appear in a log or a crash report."""
@@ -143,14 +149,16 @@ def environment() -> Environment:
 def _if_local(url: str) -> str | None:
     """Return the URL of a test's server if it is on this machine: no way around the `config.json` of a user."""
     try:
+        check_url(url, "OPS_TEST_URL")
         return url if urlsplit(url).hostname in _LOOPBACK else None
     except ValueError:
         return None
 
 
 def test_dir() -> str | None:
-    """Return `OPS_TEST_DIR`, or None outside of a test."""
-    return os.environ.get("OPS_TEST_DIR") or None
+    """Return `OPS_TEST_DIR`, or None outside of a test; nowhere if it is no absolute path."""
+    given = os.environ.get("OPS_TEST_DIR") or None
+    return given if given is None or os.path.isabs(given) else NOWHERE
 
 
 def in_ci() -> bool:
@@ -171,8 +179,7 @@ def user() -> tuple[str, tuple[str, ...]]:
 def paths(project_slug: str) -> Paths:
     """Return the paths of a project. Creates nothing."""
     if (test := test_dir()) is not None:
-        place = os.path.join(test, project_slug)
-        place = place if os.path.isabs(place) else NOWHERE
+        place = os.path.join(test, "config", project_slug)  # where no client outside of a test would look
         return Paths(place, (os.path.join(place, "config.json"),))
     from platformdirs import user_config_path  # noqa: PLC0415  # 20 ms that a disabled client need not spend
 

@@ -104,7 +104,7 @@ def sender(task: Task, lock: SenderLock | None = None) -> Sender:
     def connect() -> Transport:
         from ._transport import Transport  # noqa: PLC0415  # most of these processes find nothing left to send
 
-        return Transport(task.api_base, task.write_key)
+        return Transport(task.api_base, task.write_key, test_dir=_config.test_dir())
 
     erasures = Erasures(_project(task), task.spool)
     return Sender(Directory(task.spool), lock or turn(task), connect, lambda: _may_send(task), erasures, Log())

@@ -31,6 +31,7 @@ class Options(NamedTuple):
         api_base: base of all requests, ending in `/api`.
         problem: why an environment variable cannot be used, else None; the client is disabled then.
         test_dir: where a test looks at what is tracked, else None.
+        given: the constructor's arguments as they were given.
 
     The others are the constructor's arguments; see `Telemetry`.
     """
@@ -51,6 +52,7 @@ class Options(NamedTuple):
     fsync: bool
     transport: httpx.BaseTransport | None
     test_dir: str | None
+    given: Mapping[str, Any]
 
     def __repr__(self) -> str:
         """Leave out what must not appear in a log or a crash report."""
@@ -93,6 +95,7 @@ def check(arguments: Mapping[str, Any], environment: _config.Environment) -> Opt
         "default_properties": _check_properties(arguments["default_properties"]),
         "transport": _check_transport(arguments["transport"]),
         "test_dir": environment.test_dir,
+        "given": arguments,
     }
     del checked["api_url"]
     return Options(**checked)

@@ -101,14 +101,19 @@ class Transport:
     Args:
         base: URL of the API without trailing slash, ending in `/api`.
         write_key: goes into the header `X-Write-Key`, and nowhere else.
-        custom: the host's own httpx transport; it is not closed, since it may be used again.
+        custom: the host's own httpx transport; it is not closed, since it may be used again. A test's requests do not
+            go through it, nor through a proxy: they would not reach the test's server alone.
+        test_dir: of the test that this belongs to, or None.
 
     Attributes:
         connected: a connection has been opened, TLS included, that a request can travel on.
     """
 
-    def __init__(self, base: str, write_key: str, custom: httpx.BaseTransport | None = None) -> None:
+    def __init__(
+        self, base: str, write_key: str, custom: httpx.BaseTransport | None = None, *, test_dir: str | None = None
+    ) -> None:
         self._base = base
+        self._test_dir = test_dir
         self._headers = {
             "X-Write-Key": write_key,
             "Content-Type": "application/json",
@@ -119,7 +124,7 @@ class Transport:
             "User-Agent": f"producttelemetry/{__version__}",
         }
         self._write_key = write_key
-        self._custom = custom
+        self._custom = custom if test_dir is None else None
         self._client: httpx.Client | None = None
         self._socket: socket.socket | None = None
         self._expired = False
@@ -170,7 +175,7 @@ class Transport:
         may_go: Callable[[], bool] = _always,
         headers: Mapping[str, str] = MappingProxyType({}),
     ) -> Outcome:
-        if not _config.environment().admits(self._base):
+        if not _config.environment().admits(self._base, self._test_dir):
             return Outcome("unavailable", "a test runs, and this is not its server")
         left = deadline - time.monotonic()
         if left <= 0:
@@ -199,7 +204,13 @@ class Transport:
 
     def _open(self) -> httpx.Client:
         no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))  # a server must not mark us
-        return httpx.Client(transport=self._custom, headers=self._headers, cookies=no_cookies, follow_redirects=False)
+        return httpx.Client(
+            transport=self._custom,
+            headers=self._headers,
+            cookies=no_cookies,
+            follow_redirects=False,
+            trust_env=self._test_dir is None,
+        )
 
     def _watch(self, may_go: Callable[[], bool], event: str, info: Mapping[str, Any]) -> None:
         """Note the socket (httpcore's `trace` extension), to be able to cut it off; ask once more before it is used."""

@@ -102,6 +102,8 @@ def _tell_of_consent(context: Context, consent: Consent) -> None:
 
 
 def _tell_of_files(written: list[_Written]) -> None:
+    if _config.test_dir() is not None:
+        screen.tell("A test runs (OPS_TEST_DIR is set): this is its choice, and your own has not changed.", "warning")
     for file in written:
         screen.say(f"Written to {screen.short_path(screen.harmless(file.path))}")
         if file.replaced:

@@ -51,6 +51,8 @@ def status(context: Context, look: Look) -> Iterator[str]:
     if consent.log_only:
         head = "Telemetry only prints its events (OPS_TELEMETRY=log); none is stored or sent."
         yield screen.paint(head, "warning")
+    elif consent.captured:
+        yield screen.paint("Telemetry is captured by a test (OPS_TEST_DIR); nothing is sent.", "warning")
     else:
         yield screen.paint(
             f"Telemetry is {'on' if consent.enabled else 'off'}.", "good" if consent.enabled else "warning"

@@ -23,7 +23,9 @@ def test_offline(collector):
     assert [] == collector.events
 ```
 
-To have no test of yours send anything, write `usefixtures = telemetry_events` into pytest's configuration.
+To have no test of yours send anything, write `usefixtures = telemetry_events` into pytest's configuration. That holds
+for tests and their fixtures; what runs before them (`setup_module`, `setUpClass`, fixtures of a wider scope, imports)
+is outside, unless you start pytest with `OPS_TELEMETRY=0`, which each such test lifts for itself.
 
 | | `capture()`, `telemetry_events` | `collect()`, `collector` |
 |---|---|---|
@@ -46,18 +48,20 @@ and `timestamp` (ISO 8601, UTC) are texts, `properties` is a dict of what JSON h
 
 What does not work: a program started with another environment (`env={}`) or on another machine, and a process that was
 forked before, find their own settings. A client that was made within notices variables that the test sets later as
-late as it would outside: at its next flush. A `transport` of the program's own is used with the collector's URL.
+late as it would outside: at its next flush. A `transport` of the program's own, and proxies, are not used.
 
 Other test runners, and programs in other languages that start yours, can set the same up with variables:
 `OPS_TEST_DIR`, an absolute path of a directory; `OPS_WRITE_KEY`, of any value; and to have something sent,
-`OPS_TEST_URL`, a server at `http://127.0.0.1:…`. What is tracked is in the directory's `tracked.jsonl`, if there was an
-empty file of that name, one JSON object per line as the server would get it.
+`OPS_TEST_URL`, a server at `http://127.0.0.1:…`. Create an empty file `tracked.jsonl` in the directory: what is tracked
+will be there, one JSON object per line as the server would get it, with empty lines in between. Without that file the
+test is over, and nothing is stored.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 from typing import TYPE_CHECKING, Any
 
@@ -116,10 +120,14 @@ def collect() -> Generator[Collector]:
 
 @contextlib.contextmanager
 def _temporary() -> Generator[tuple[Isolation, contextlib.ExitStack]]:
-    with tempfile.TemporaryDirectory(prefix="producttelemetry-", ignore_cleanup_errors=True) as directory:
+    directory, pid = tempfile.mkdtemp(prefix="producttelemetry-"), os.getpid()
+    try:
         isolation = Isolation(directory)
         with _variables(isolation.variables()), isolation, contextlib.ExitStack() as stack:
             yield isolation, stack
+    finally:
+        if os.getpid() == pid:  # else it is a forked child that leaves the block
+            shutil.rmtree(directory, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -129,7 +137,7 @@ def _variables(wanted: dict[str, str | None]) -> Generator[None]:
     try:
         yield
     finally:
-        _put(before)
+        _put(dict(reversed(before.items())))
 
 
 def _put(variables: dict[str, str | None]) -> None:

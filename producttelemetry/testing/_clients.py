@@ -31,31 +31,42 @@ class _Twin(NamedTuple):
     environment: Environment
 
 
-#: The directories of the tests that run now, the innermost last; each with the twins made for it.
-_tests: Final[dict[str, WeakKeyDictionary[Telemetry, _Twin]]] = {}
+class _Test(NamedTuple):
+    """A test that runs now, and the twins made for it."""
+
+    directory: str
+    twins: WeakKeyDictionary[Telemetry, _Twin]
+
+
+#: The tests that run now, the innermost last. A wrapper may outlive them all, where somebody has kept a bound method or
+#: put one back; it does nothing then.
+_tests: Final[list[_Test]] = []
 #: Takes back what `redirect` has changed.
 _changes: Final = contextlib.ExitStack()
 
 
 def redirect(directory: str) -> None:
     """Have every client of this process work as one of the test with this directory."""
-    if not _tests:
+    _tests.append(_Test(directory, WeakKeyDictionary()))
+    if len(_tests) == 1:
         for name in _METHODS:
             _change(Telemetry, name, _redirected(getattr(Telemetry, name)))
         _change(Telemetry, "enabled", property(_redirected(vars(Telemetry)["enabled"].fget)))
         # A test may clear the whole environment for a while, and is a test all the same.
         given = _config.test_dir
-        _change(_config, "test_dir", lambda: given() or next(reversed(_tests)))
-    _tests[directory] = WeakKeyDictionary()
+        _change(_config, "test_dir", lambda: given() or next((test.directory for test in _tests[-1:]), None))
 
 
 def restore(directory: str) -> None:
     """End a test: let go of the clients that were made in it, and of those in place of others."""
-    for client in clients(directory):
-        _close(client)
-    del _tests[directory]
-    if not _tests:
-        _changes.close()
+    try:
+        for client in clients(directory):
+            _close(client)
+    finally:
+        left = [test for test in _tests if test.directory != directory]
+        if not left:
+            _changes.close()
+        _tests[:] = left
 
 
 def _change(owner: Any, name: str, value: object) -> None:
@@ -80,14 +91,18 @@ def _redirected(original: Callable[..., Any]) -> Callable[..., Any]:
 def _of_this_test(client: Telemetry) -> Telemetry:
     """Return the client, or its twin if it was made elsewhere."""
     environment = _config.environment()
-    if not hasattr(client, "_options") or _belongs(client, environment):
-        return client
-    twins = _tests[next(reversed(_tests))]
+    for test in _tests[-1:]:
+        if hasattr(client, "_options") and not _belongs(client, environment):
+            return _twin(client, environment, test.twins)
+    return client
+
+
+def _twin(client: Telemetry, environment: Environment, twins: WeakKeyDictionary[Telemetry, _Twin]) -> Telemetry:
     twin = twins.get(client)
     if twin is None or twin.environment != environment:  # a test that sets variables means this client
         if twin is not None:
             _close(twin.client)
-        twins[client] = twin = _Twin(_made_again(client), environment)
+        twins[client] = twin = _Twin(Telemetry(**client._options.given), environment)
     return twin.client
 
 
@@ -97,12 +112,6 @@ def _belongs(client: Telemetry, environment: Environment) -> bool:
     if options.test_dir != environment.test_dir:
         return False
     return environment.test_url is None or options.api_base == _config.check_url(environment.test_url, "OPS_TEST_URL")
-
-
-def _made_again(client: Telemetry) -> Telemetry:
-    options = client._options._asdict()
-    del options["problem"], options["test_dir"]
-    return Telemetry(api_url=options.pop("api_base"), **options)
 
 
 def _close(client: Telemetry) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import threading
 from collections.abc import Sequence
 from typing import Any, TypeAlias, overload
+
+from .._record import parse_line
 
 #: One event as the server would get it; the package describes it.
 Event: TypeAlias = dict[str, Any]
@@ -27,6 +29,7 @@ class Events(Sequence[Event]):
         self._frozen = False
         self._events: list[Event] = []
         self._users: list[str] = []
+        self._mutex = threading.Lock()
 
     @property
     def names(self) -> list[str]:
@@ -75,15 +78,20 @@ class Events(Sequence[Event]):
         return repr(list(self))
 
     def _look(self) -> None:
-        if self._frozen:
-            return
+        with self._mutex:
+            if not self._frozen:
+                self._read_on()
+
+    def _read_on(self) -> None:
         with open(self._path, "rb") as file:
             file.seek(self._read)
             data = file.read()
         whole = data[: data.rfind(b"\n") + 1]  # another process may be in the middle of a line
         self._read += len(whole)
         for line in whole.splitlines():
-            value = json.loads(line)
+            value = parse_line(line)
+            if value is None:  # between two lines, or what a process was killed in the middle of
+                continue
             if "event_id" in value:
                 self._events.append(value)
             else:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 from typing import TYPE_CHECKING, Final
 
 from .._capture import TRACKED
@@ -35,6 +37,7 @@ class Isolation:
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
         self._directory = os.path.abspath(directory)
+        self._pid = os.getpid()
         path = os.path.join(self._directory, TRACKED)
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
         self.events = Events(path)
@@ -42,10 +45,12 @@ class Isolation:
     def variables(self) -> dict[str, str | None]:
         """Return what the environment must hold, by name; None stands for a variable that must not be there.
 
-        Those of the machine's user that would change what is tracked are among them.
+        Those of the machine's user that would change what is tracked are among them. Set them in this order and take
+        them back in the reverse one: at no moment is a user's opt-out gone, and no test there.
         """
         away: dict[str, str | None] = {name: None for name in os.environ if name.startswith("OPS_")}
-        return {**away, "DO_NOT_TRACK": None, "OPS_WRITE_KEY": WRITE_KEY, "OPS_TEST_DIR": self._directory}
+        away.pop("OPS_TEST_DIR", None)
+        return {"OPS_TEST_DIR": self._directory, **away, "DO_NOT_TRACK": None, "OPS_WRITE_KEY": WRITE_KEY}
 
     @staticmethod
     def collecting(url: str) -> dict[str, str | None]:
@@ -54,12 +59,25 @@ class Isolation:
         Args:
             url: the collector's, at `http://127.0.0.1:…`.
         """
-        direct = ",".join(filter(None, (os.environ.get("no_proxy") or os.environ.get("NO_PROXY"), "127.0.0.1")))
-        return {"OPS_TEST_URL": url, "OPS_API_URL": url, "no_proxy": direct}
+        return {"OPS_TEST_URL": url, "OPS_API_URL": url}
 
     def __enter__(self) -> Self:
         _clients.redirect(self._directory)
+        _stop_fork_server()
         return self
 
     def __exit__(self, *_: object) -> None:
-        _clients.restore(self._directory)
+        if os.getpid() == self._pid:
+            _clients.restore(self._directory)
+            _stop_fork_server()
+
+
+def _stop_fork_server() -> None:
+    """Have `multiprocessing` start another one when it needs it: its children have the environment it was started in.
+
+    That is how processes are started by default from Python 3.14 on. There is no public way to stop it.
+    """
+    module = sys.modules.get("multiprocessing.forkserver")
+    if module is not None:
+        with contextlib.suppress(Exception):
+            module._forkserver._stop()

@@ -131,7 +131,7 @@ def test_nobody_has_opted_out_yet(capsys: pytest.CaptureFixture[str]) -> None:
     assert 0 == main(["status", "--json"], project_slug="mytool")
     status = json.loads(capsys.readouterr().out)
     assert {"enabled": True, "source": None} == status["consent"]
-    assert os.environ["OPS_TEST_DIR"] == os.path.dirname(status["config_dir"])
+    assert os.environ["OPS_TEST_DIR"] == os.path.dirname(os.path.dirname(status["config_dir"]))
 
 
 def test_a_cleared_environment(telemetry_events: Events) -> None:
