@@ -79,6 +79,9 @@ class Telemetry:
     Raises:
         ValueError, TypeError: an argument is wrong; the message names it and says what would be right.
 
+    Every method may be called from any thread, from signal handlers and finalisers, and in forked children. Clients of
+    one project and destination share the queue, in one process as in several.
+
     An opt-out wins over every argument: `DO_NOT_TRACK` (https://donottrack.sh), `OPS_TELEMETRY=0`, or
     `{"telemetry": false}` in the project's `config.json`.
     """

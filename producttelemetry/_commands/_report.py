@@ -104,6 +104,8 @@ def _destination(facts: dict[str, Any], failures: int) -> Iterator[tuple[str, st
         tries = f"after {screen.counted(failures, 'failure')}"
         soon = datetime.fromisoformat(facts["retry_at"]) <= datetime.now(UTC)
         yield "Next try", f"{'now' if soon else _relative(facts['retry_at'])}, {tries}", "warning"
+    elif facts["last_error"] is not None and facts["pending"]:
+        yield "Next try", "with the next event, or `flush`", None
     if facts["last_error"] is not None:
         yield "Last error", facts["last_error"], "bad"
     yield "Queue", screen.short_path(facts["spool_dir"]), None

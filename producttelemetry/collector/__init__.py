@@ -16,8 +16,8 @@
 
 ## REST
 
-What tests and people ask; `protocol` has what the SDK asks. Answers are JSON, refusals `{"error": "…"}`: 403 (see
-`guard`), 404, 405, 413 for a body over 1 MiB, 422 naming the field or parameter that is wrong or unknown.
+What tests and people ask. Answers are JSON, refusals `{"error": "…"}`: 403 for another machine's or site's request,
+404, 405, 413 for a body over 1 MiB, 422 naming the field or parameter that is wrong or unknown.
 
 | route | |
 |---|---|
@@ -28,7 +28,7 @@ What tests and people ask; `protocol` has what the SDK asks. Answers are JSON, r
 | `GET /timeline?seconds=60&bars=60` | `{"start", "seconds", "accepted": [n, …], "rejected": [n, …]}`: arrivals |
 | `GET /counts` | `accepted`, `duplicates`, `rejected`, `identified`, `deletions`, `erased`, `stored`, `requests` |
 | `GET /requests` | `{"requests": [{"method", "path", "idempotency_key", "at", "status", "events"}]}`, the last 1000 |
-| `GET /stream` | server-sent events: what happens, as it happens; see `stream` |
+| `GET /stream` | server-sent events: what happens, as it happens |
 | `GET /faults` | the fault in force, an object with the fields of `Fault`, or `null` |
 | `PUT /faults`, `DELETE /faults` | put one in force in place of any other; take it back, 204 |
 | `POST /reset` | 204: events, counters, requests and faults are forgotten |
@@ -47,6 +47,20 @@ The two lists take these parameters; the filters are for `/events` only and comp
 
 `received_at` is ISO 8601 in UTC. A `rowid` is never used twice, so a test that follows the store asks again with
 `after` set to the last one it has seen.
+
+## What the SDK asks
+
+Bodies are JSON in UTF-8, the key is in the header `X-Write-Key`. A batch is `{"events": [...]}`, at most 500 events and
+1 MiB, with an `Idempotency-Key` that is the same when the same batch comes again.
+
+| route | answers |
+|---|---|
+| `POST /api/ingest` | 202 with the counts; 207 if some events were rejected, who and why in `errors` |
+| `POST /api/identify` | 200 `{"linked": true, "created": bool}` |
+| `DELETE /api/gdpr/delete-self` | 202 `{"status": "pending"}`; the events are gone by then |
+
+Refusals are `{"error": "…"}`: 401 without the right key (before the body is read), 413 for a body or a batch too large,
+400 for what is not JSON, 422 for JSON of another shape, 503 when the store fails.
 
 Nothing here imports the rest of the package: a server that shared the SDK's code would share its mistakes.
 """

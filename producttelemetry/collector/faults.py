@@ -1,24 +1,4 @@
-"""Pure: what the collector was told to do wrong, and for how long. `misbehave` does it.
-
-A `Fault` describes one way of failing; `Faults` holds the one in force. A fault applies to requests below `/api/` only,
-so that whoever set it can still reach `/faults` to take it back. It answers in this order, the first that applies wins:
-
-| what is set | the client sees |
-|---|---|
-| `drop="before"` | the connection closed, the body not read, nothing stored |
-| `redirect` | a redirect there (302 unless `status` says otherwise) |
-| `portal` | an HTML page, as a captive portal's (200 unless `status` says otherwise) |
-| `status`, `body` | that status with that body; nothing stored |
-| `retry_after` alone | 503 with the header |
-| `max_events`, and the batch is larger | 413 |
-| `poison`, and the batch holds an event of that name | 422, nothing stored |
-| none of them | the true answer |
-
-Two change how an answer, true or not, travels: `latency_seconds` holds it back after the work is done, and `trickle`
-sends its body at one byte per second. `drop="after"` does the work, then closes the connection instead of answering,
-and `drop="during"` in the middle of the answer's body. A client that loses patience with any of the four has had its
-events stored: the case that makes senders send twice.
-"""
+"""Pure: what the collector was told to do wrong, and for how long. `misbehave` does it."""
 
 import threading
 from collections.abc import Sequence
@@ -50,7 +30,26 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """One way of failing; without arguments, none. See the module for what each does and which goes first.
+    """One way of failing; without arguments, none.
+
+    A fault applies to requests below `/api/` only, so that whoever set it can still reach `/faults` to take it back. It
+    answers in this order, the first that applies wins:
+
+    | what is set | the client sees |
+    |---|---|
+    | `drop="before"` | the connection closed, the body not read, nothing stored |
+    | `redirect` | a redirect there (302 unless `status` says otherwise) |
+    | `portal` | an HTML page, as a captive portal's (200 unless `status` says otherwise) |
+    | `status`, `body` | that status with that body; nothing stored |
+    | `retry_after` alone | 503 with the header |
+    | `max_events`, and the batch is larger | 413 |
+    | `poison`, and the batch holds an event of that name | 422, nothing stored |
+    | none of them | the true answer |
+
+    Two change how an answer, true or not, travels: `latency_seconds` holds it back after the work is done, and
+    `trickle` sends its body at one byte per second. `drop="after"` does the work, then closes the connection instead of
+    answering, and `drop="during"` in the middle of the answer's body. A client that loses patience with any of the four
+    has had its events stored: the case that makes senders send twice.
 
     Args:
         status: 200 to 599.
