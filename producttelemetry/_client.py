@@ -190,11 +190,10 @@ class Telemetry:
         """
         try:
             hook = self._options.before_send
-            event = (event_name, properties, event_type, timestamp)
             if hook is None:
-                self._record(lambda encoder: encoder.event(*event))
+                self._record(_event.Encoder.event, event_name, properties, event_type, timestamp)
             else:
-                self._record(lambda encoder: encoder.filtered_event(hook, *event))
+                self._record(_event.Encoder.filtered_event, hook, event_name, properties, event_type, timestamp)
         except Exception as error:  # noqa: BLE001  # as in `_guard`, without its cost
             self._note_defect("track", error)
 
@@ -235,39 +234,43 @@ class Telemetry:
         Args:
             user_id: your identifier, a text of at least one character.
         """
-        self._guard("identify", lambda: self._record(lambda encoder: encoder.identify(user_id)))
+        self._guard("identify", lambda: self._record(_event.Encoder.identify, user_id))
 
-    def _record(self, encode: Callable[[_event.Encoder], bytes]) -> None:
-        if self._state is Lifecycle.DISABLED:
-            return
+    def _record(self, encode: Callable[..., bytes], *given: Any) -> None:
+        """Store one event: what `encode`, a method of the encoder, makes of what was given."""
+        state = self._state
         try:
-            if self._state is Lifecycle.PRINTING:
-                self._print(encode)
-            elif self._state is Lifecycle.CLOSED:
+            if state is Lifecycle.OPEN:
+                if self._store(encode, given) and self._state is Lifecycle.OPEN:
+                    self._flusher.note_tracked()
+            elif state is Lifecycle.LEAVING:
+                self.after_fork()
+                if sys.is_finalizing():
+                    self._writer.outlive_threads()
+                self._store(encode, given)
+            elif state is Lifecycle.PRINTING:
+                self._print(encode(self._encoder or self._printing_encoder(), *given))
+            elif state is Lifecycle.CLOSED:
                 self._reject(EventRejected("invalid", "an event was tracked after shutdown()"))
-            elif self._store(encode) and self._state is Lifecycle.OPEN:
-                self._flusher.note_tracked()
         except (EventRejected, QueueFull) as error:
             self._reject(error)
 
-    def _print(self, encode: Callable[[_event.Encoder], bytes]) -> None:
-        line = encode(self._encoder or self._printing_encoder())
+    @staticmethod
+    def _print(line: bytes) -> None:
         if sys.stderr is not None:
             # In ASCII: nothing that an event holds may steer a terminal.
             print("[telemetry]", json.dumps(json.loads(line)), file=sys.stderr)  # noqa: T201  # what `log` is for
 
-    def _store(self, encode: Callable[[_event.Encoder], bytes]) -> bool:
+    def _store(self, encode: Callable[..., bytes], given: tuple[Any, ...]) -> bool:
         """Encode and append; encode again where a purge has taken the client id away in between."""
         if self._pid != os.getpid():  # a fork that ran no hooks
             self.after_fork()
-        if self._state is Lifecycle.LEAVING and sys.is_finalizing():
-            self._writer.outlive_threads()
         for _ in range(3):  # a purge may come in between, and even another one
             try:
                 encoder = self._encoder or self._new_encoder()
                 if encoder is None:
                     return False
-                self._writer.append(encode(encoder))
+                self._writer.append(encode(encoder, *given))
             except Purged:
                 self._identity.forget()
                 self._encoder = None

@@ -9,12 +9,14 @@ import tracemalloc
 from collections import OrderedDict, UserDict
 from itertools import count
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from producttelemetry import _event
 from producttelemetry._errors import EventRejected
 from tests.odd import (
     ENCODER,
@@ -29,6 +31,9 @@ from tests.odd import (
     properties,
     strict,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def _doubled() -> Any:
@@ -185,3 +190,19 @@ def test_plain_json_is_kept_as_it_is(value: dict[str, Any]) -> None:
     """What JSON can express arrives exactly as a plain round trip through `json` gives it."""
     # As text, because True == 1 == 1.0 and -0.0 == 0.0 in Python.
     assert json.dumps(json.loads(json.dumps(value))) == json.dumps(properties(value))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.dictionaries(plain_texts, plain_values | st.floats() | texts, max_size=5))
+def test_both_ways_to_encode_give_the_same(value: dict[str, Any]) -> None:
+    """The short way is no public interface: what it gives is what `JSONEncoder.encode` gives, or the same refusal."""
+
+    def told(encode: Callable[[dict[str, Any]], str]) -> str:
+        try:
+            return encode(value)
+        except ValueError as error:
+            return type(error).__name__
+
+    with patch.object(json.encoder, "c_make_encoder", None):
+        documented = _event._encoder()
+    assert told(documented) == told(_event._encode)

@@ -150,7 +150,8 @@ class Writer:
             self._busy = True
             try:
                 self._store(line)
-                self._store_waiting()
+                if self._waiting:
+                    self._store_waiting()
             finally:
                 # First and in place: an exception out of a signal handler may come with every call.
                 self._busy = False
