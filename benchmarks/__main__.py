@@ -1,6 +1,6 @@
 """Run the questions in order, print their tables, write one JSON file.
 
-    python -m benchmarks [QUESTION ...] [--quick] [--json FILE] [--directory DIR]
+python -m benchmarks [QUESTION ...] [--quick] [--json FILE] [--directory DIR]
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ def _ask(name: str, options: argparse.Namespace) -> Answer:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure; judge nothing.")
-    parser.add_argument("questions", nargs="*", metavar="QUESTION", help=f"{', '.join(QUESTIONS)}; all, if none is given")
+    parser.add_argument(
+        "questions", nargs="*", metavar="QUESTION", help=f"{', '.join(QUESTIONS)}; all, if none is given"
+    )
     parser.add_argument("--quick", action="store_true", help="a rough answer in less than three minutes")
     parser.add_argument("--json", metavar="FILE", help="write all figures there, after each question")
     parser.add_argument("--directory", metavar="DIR", help="where to write; a real file system, not one in memory")

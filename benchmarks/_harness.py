@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, TypeAlias
 
-from ._tables import Row
+from ._tables import Row, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -128,4 +128,4 @@ def quartiles(values: Sequence[float]) -> tuple[float, float]:
 def between(values: Sequence[float]) -> str:
     """Return the quartiles as a text."""
     first, third = quartiles(values)
-    return f"{first:.3g}–{third:.3g}"
+    return f"{shown(first)} … {shown(third)}"

@@ -1,4 +1,4 @@
-"""Whole programs: start one with an interpreter of its own, measure it to the end of its pipe, and what it leaves behind.
+"""Whole programs: start one in an interpreter of its own, measure it to the end of its pipe, and what it leaves behind.
 
 Time counts from before the program is started. A program that leaves a process behind (a detached sender) has ended for
 the shell when it ended itself, and for `program | less` when the last copy of its standard output is closed; both are
@@ -17,7 +17,7 @@ import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 #: Variables of this process that a program gets as well. All others could change what is measured.
 _KEPT: Final = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR")
@@ -53,7 +53,7 @@ def environment(home: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def subreaper() -> Iterator[None]:
+def subreaper() -> Generator[None]:
     """Get the processes that our children leave behind as children."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-
 #: Seconds that SQLite waits for another process. With its default of five, sixteen processes see errors.
 _BUSY: Final = 60.0
 
@@ -167,7 +166,9 @@ SYNCED: Final = Queue("os.write + os.fsync", _floor_synced, processes=True)
 LITEQUEUE: Final = Queue("litequeue", _litequeue, processes=True, module="litequeue")
 DISKCACHE: Final = Queue("diskcache.Deque", _diskcache, processes=True, module="diskcache")
 QUEUELIB: Final = Queue("queuelib.FifoDiskQueue", _queuelib, processes=False, module="queuelib")
-PERSIST_FILE: Final = Queue("persist-queue, file", partial(_persist, kind="Queue"), processes=False, module="persistqueue")
+PERSIST_FILE: Final = Queue(
+    "persist-queue, file", partial(_persist, kind="Queue"), processes=False, module="persistqueue"
+)
 PERSIST_SQLITE: Final = Queue(
     "persist-queue, SQLite", partial(_persist, kind="SQLiteQueue"), processes=False, module="persistqueue"
 )

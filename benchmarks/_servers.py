@@ -18,7 +18,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
 #: Connections that may wait to be accepted.
 _BACKLOG: Final = 1024
@@ -54,13 +54,13 @@ class Server:
         self.url = f"http://127.0.0.1:{port}"
         self._counters = counters
 
-    def counts(self) -> Counts:
-        """Return what has arrived so far."""
-        return Counts(*self._counters)
+    def counts(self) -> Counts | None:
+        """Return what has arrived so far; None if this server does not count."""
+        return None if self._counters is None else Counts(*self._counters)
 
 
 @contextlib.contextmanager
-def refusing() -> Iterator[Server]:
+def refusing() -> Generator[Server]:
     """Have a port at which connections are refused."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
@@ -68,14 +68,14 @@ def refusing() -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def hanging() -> Iterator[Server]:
+def hanging() -> Generator[Server]:
     """Have a server that accepts and says nothing."""
     with _serving(_hang) as server:
         yield server
 
 
 @contextlib.contextmanager
-def answering(delay: float = 0.0) -> Iterator[Server]:
+def answering(delay: float = 0.0) -> Generator[Server]:
     """Have a server that accepts everything.
 
     Args:
@@ -86,7 +86,7 @@ def answering(delay: float = 0.0) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def collector(store: str) -> Iterator[Server]:
+def collector(store: str) -> Generator[Server]:
     """Have the local collector.
 
     Args:
@@ -116,7 +116,7 @@ def collector(store: str) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def _serving(act: Callable[[socket.socket, Any], None]) -> Iterator[Server]:
+def _serving(act: Callable[[socket.socket, Any], None]) -> Generator[Server]:
     listener = socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG)
     counters = _fork.Array("q", 3, lock=True)
     process = _fork.Process(target=_accept, args=(listener, act, counters), daemon=True)

@@ -1,4 +1,4 @@
-"""Spools with a given number of events pending, filled once through `track()` of one process and copied for each use."""
+"""Spools in which so many events are pending: filled once through `track()` of one process, and copied for each use."""
 
 from __future__ import annotations
 

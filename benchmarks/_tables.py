@@ -6,10 +6,12 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 #: A number, or the words that stand where a side has none ("one process only").
 Figure: TypeAlias = float | str | None
+#: Whole numbers below this are counts.
+_COUNT = 100
 #: The figures of one side by column.
 Row: TypeAlias = dict[str, Figure]
 
@@ -58,10 +60,14 @@ def as_text(table: Table) -> str:
     cells = _cells(table)
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [
-        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))])
+        "  ".join(
+            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        )
         for row in cells
     ]
-    return "\n".join([f"{table.title} ({table.unit})", *(f"  {line}" for line in lines), *(f"  {n}" for n in table.notes)])
+    return "\n".join(
+        [f"{table.title} ({table.unit})", *(f"  {line}" for line in lines), *(f"  {n}" for n in table.notes)]
+    )
 
 
 def as_markdown(table: Table) -> str:
@@ -86,12 +92,7 @@ def shown(figure: Figure) -> str:
         return ""
     if isinstance(figure, str):
         return figure
-    if figure == 0:
-        return "0"
+    if figure == int(figure) and abs(figure) < _COUNT:
+        return str(int(figure))
     decimals = next((digits for digits, least in ((0, 100), (1, 10), (2, 1)) if abs(figure) >= least), 3)
     return f"{figure:,.{decimals}f}"
-
-
-def columns_of(rows: Sequence[Row]) -> list[str]:
-    """Return every column that a row has, in the order of appearance."""
-    return list(dict.fromkeys(column for row in rows for column in row))

@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias, TypeVar
+import threading
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
 
 from ._harness import Times, timed
 from ._programs import environment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
     from multiprocessing.connection import Connection
 
 Result = TypeVar("Result")
@@ -66,7 +67,7 @@ class Worker:
 
 
 @contextlib.contextmanager
-def workers(openers: dict[str, Opener], place: str) -> Iterator[dict[str, Worker]]:
+def workers(openers: dict[str, Opener], place: str) -> Generator[dict[str, Worker]]:
     """Have a worker for each side, with a home of its own below a directory."""
     with contextlib.ExitStack() as stack:
         yield {
@@ -92,19 +93,13 @@ def in_child(function: Callable[[], Result], home: str) -> Result:
     return result
 
 
-class Crowd(NamedTuple):
-    """What several processes did at the same time.
-
-    Attributes:
-        times: of every call of every process, in microseconds.
-        seconds: from the common start to the last end.
-    """
-
-    times: Times
-    seconds: float
-
-
-def together(opener: Opener, home: str, processes: int, work: Callable[[Callable[[], object]], Any]) -> list[Any]:
+def together(
+    opener: Opener,
+    home: str,
+    processes: int,
+    work: Callable[[Callable[[], object]], Result],
+    meddle: Callable[[list[int]], object] = len,
+) -> list[Result]:
     """Run one side in several processes that share a home and start at the same moment; return what each found.
 
     Args:
@@ -112,12 +107,22 @@ def together(opener: Opener, home: str, processes: int, work: Callable[[Callable
         home: of all of them.
         processes: how many.
         work: what each does with the call that the opener returned.
+        meddle: what this process does to them meanwhile, from the common start on; gets their process ids.
     """
-    barrier = _fork.Barrier(processes)
 
-    def act() -> Any:
-        call = opener()
-        call()  # opens files; every later call is like the others
+    def prepare() -> None:
+        opener()()  # SQLite does not wait for its turn where several create one file
+
+    in_child(prepare, home)
+    barrier = _fork.Barrier(processes + 1)
+
+    def act() -> Result:
+        try:
+            call = opener()
+            call()  # opens files; every later call is like the others
+        except BaseException:
+            barrier.abort()  # nobody needs to wait any longer
+            raise
         barrier.wait(_PATIENCE)
         return work(call)
 
@@ -129,6 +134,9 @@ def together(opener: Opener, home: str, processes: int, work: Callable[[Callable
         theirs.close()
         children.append((process, ours))
     try:
+        with contextlib.suppress(threading.BrokenBarrierError):  # a child tells why
+            barrier.wait(_PATIENCE)
+            meddle([process.pid for process, _ in children])
         return [_receive(ours) for _, ours in children]
     finally:
         for process, _ in children:

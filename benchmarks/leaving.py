@@ -1,10 +1,10 @@
 """A whole program with one event: from its start to its own end, to the end of its pipe, and what works on after it.
 
 The program imports the SDK, makes a client, tracks one event and ends. Its server answers after 80 ms, refuses
-connections, or accepts them and never answers. Each run has a new home directory; in the second half, one in which 1,000
-events of earlier runs wait. The memory-only SDKs have no such queue: it says so instead of a figure. CPU time is that
-of the program, and that of the process that it left behind, which is ours to wait for (see `_programs`). A side that has
-used up its time in this question has fewer rounds.
+connections, or accepts them and never answers. Each run has a new home directory; in the second half, one in which
+1,000 events of earlier runs wait. The memory-only SDKs have no such queue: it says so instead of a figure. CPU time is
+that of the program, and that of the process that it left behind, which is ours to wait for (see `_programs`). A side
+that has used up its time has no more rounds.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from . import _sdks
 from ._harness import Settings, between, in_turn
-from ._programs import Left, background_cpu_ms, run as run_program, subreaper, wait_until_quiet
+from ._programs import Left, background_cpu_ms, subreaper, wait_until_quiet
+from ._programs import run as run_program
 from ._servers import Server, answering, hanging, refusing
 from ._spools import home_with
 from ._tables import Answer, Row, Table
@@ -75,8 +76,8 @@ def run(settings: Settings) -> Answer:
         for name, (title, start) in servers.items():
             with start() as server:
                 tables[name] = _case(settings, name, title, _empty(settings, name, server))
-                title = f"{title}; {PENDING:,} events wait"
-                tables[f"{name}-full"] = _case(settings, name, title, _full(settings, name, server))
+                with_queue = f"{title}; {PENDING:,} events wait"
+                tables[f"{name}-full"] = _case(settings, name, with_queue, _full(settings, name, server))
     return Answer("How long does a program with one event take, and what works on after it?", tables)
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from . import _queues, _sdks
 from ._harness import Settings, at, between, in_turn
-from ._queues import DISKCACHE, FILELOCK, FLOCK, FLOOR, LITEQUEUE, QUEUELIB, SQLITE, Queue
+from ._queues import DISKCACHE, FILELOCK, FLOCK, FLOOR, LITEQUEUE, QUEUELIB, SQLITE
 from ._tables import Answer, Row, Table
 from ._workers import Opener, together
 
@@ -117,8 +117,8 @@ def _stopped_table(settings: Settings) -> Table:
         for name, found in longest.items()
     }
     note = (
-        f"{trials} trials; our queue has its default cap of 1,000 events and is full, so that processes meet at its lock "
-        f"as often as they can."
+        f"{trials} trials; our queue has its default cap of 1,000 events and is full, so that processes meet at its "
+        f"lock as often as they can."
     )
     return Table(f"one of two processes is stopped for {_STOPPED} s: longest call of the other", "ms", rows, [note])
 
@@ -130,36 +130,15 @@ _TOLERATED_MS: Final = 150.0
 def _stopped(settings: Settings, opener: Opener) -> float:
     """Return the longest call, in milliseconds, of a process whose neighbour stands still for a while."""
     home = os.path.join(settings.workspace, "stopped")
-    delay = random.uniform(0.05, 0.15)  # noqa: S311  # an instant like any other
-    found = together(opener, home, 2, partial(_with_neighbour, home=home, delay=delay))
+    delay = random.uniform(0.05, 0.15)  # an instant like any other
+
+    def stop_one(pids: list[int]) -> None:
+        time.sleep(delay)
+        os.kill(pids[0], signal.SIGSTOP)
+        time.sleep(_STOPPED)
+        os.kill(pids[0], signal.SIGCONT)
+
+    seconds = delay + _STOPPED / 2  # a call that waits for the neighbour ends with its stop, however long this says
+    _, other = together(opener, home, 2, partial(_write, seconds=seconds), stop_one)
     shutil.rmtree(home)
-    return max(longest for longest in found if longest is not None)
-
-
-def _with_neighbour(call: Callable[[], object], home: str, delay: float) -> float | None:
-    """One process, the first that makes the file, stops the other; the longest call of this one, None of the other."""
-    mine = os.path.join(home, "victim")
-    try:
-        descriptor = os.open(mine, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-    except FileExistsError:
-        return _longest(call, mine, delay)
-    os.write(descriptor, f"{os.getpid()}\n".encode())
-    _write(call, delay + 2 * _STOPPED)
-    return None
-
-
-def _longest(call: Callable[[], object], victim: str, delay: float) -> float:
-    pid = _read_pid(victim)
-    _write(call, delay)
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        return max(_write(call, _STOPPED)) / 1000
-    finally:
-        os.kill(pid, signal.SIGCONT)
-
-
-def _read_pid(path: str) -> int:
-    while True:
-        with open(path, encoding="ascii") as file:
-            if (text := file.read()).endswith("\n"):
-                return int(text)
+    return max(other) / 1000

@@ -1,6 +1,6 @@
-"""What one `track()` costs in one process: against the floor, against durable queues, against memory-only SDKs, and synced.
+"""What one `track()` costs in one process: against the floor, durable queues and memory-only SDKs, and synced.
 
-Each side runs in a process of its own and they take turns in small batches (see `_harness`). Nothing is sent: our client
+Each side runs in a process of its own; they take turns in small batches (see `_harness`). Nothing is sent: our client
 keeps everything on disk, the memory-only SDKs have thresholds that they do not reach. The floor and the queues get a
 ready event; `track()` also makes id and time, checks the properties and keeps the shared cap. Four tables: small
 properties, 2 KB properties, the SDKs, and `fsync=True` against `synchronous=FULL`, which wait for the disk.
