@@ -12,7 +12,9 @@ import importlib.util
 import json
 import os
 import sqlite3
+import uuid
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -79,6 +81,16 @@ def _append_only(directory: str) -> int:
 def _floor(directory: str, value: dict[str, Any]) -> Callable[[], object]:
     descriptor = _append_only(directory)
     return lambda: os.write(descriptor, json.dumps(value).encode() + b"\n")
+
+
+def _by_hand(directory: str, value: dict[str, Any]) -> Callable[[], object]:
+    descriptor = _append_only(directory)
+
+    def store() -> None:
+        made = {**value, "event_id": str(uuid.uuid4()), "timestamp": datetime.now(UTC).isoformat()}
+        os.write(descriptor, json.dumps(made).encode() + b"\n")
+
+    return store
 
 
 def _floor_synced(directory: str, value: dict[str, Any]) -> Callable[[], object]:
@@ -158,6 +170,7 @@ def _persist(directory: str, value: dict[str, Any], kind: str) -> Callable[[], o
 
 
 FLOOR: Final = Queue("json.dumps + os.write", _floor, processes=True)
+BY_HAND: Final = Queue("the same with a new id and time", _by_hand, processes=True)
 FLOCK: Final = Queue("flock around each write", _flock, processes=True)
 FILELOCK: Final = Queue("filelock around each write", _filelock, processes=True, module="filelock")
 SQLITE: Final = Queue("SQLite WAL, NORMAL", partial(_sqlite, synchronous="NORMAL"), processes=True)

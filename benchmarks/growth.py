@@ -1,4 +1,4 @@
-"""Whether a long queue makes anything slower: `track()`, constructor, `stats()` and `flush()`, with up to 1,000,000 events.
+"""Whether a long queue makes anything slower: `track()`, constructor, `stats()` and `flush()`, up to 1,000,000 events.
 
 For each length there is a home directory in which so many events wait, written by a process that is dead; the lengths
 are the sides and take turns. `first track()` is that of a new process, which looks for orphans and takes a segment;

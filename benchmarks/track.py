@@ -2,8 +2,9 @@
 
 Each side runs in a process of its own; they take turns in small batches (see `_harness`). Nothing is sent: our client
 keeps everything on disk, the memory-only SDKs have thresholds that they do not reach. The floor and the queues get a
-ready event; `track()` also makes id and time, checks the properties and keeps the shared cap. Four tables: small
-properties, 2 KB properties, the SDKs, and `fsync=True` against `synchronous=FULL`, which wait for the disk.
+ready event; `track()` also makes id and time, checks the properties and keeps the shared cap. One side makes a new id
+and time by hand. Four tables: small properties, 2 KB properties, the SDKs, and `fsync=True` against `synchronous=FULL`,
+which wait for the disk.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def run(settings: Settings) -> Answer:
 def _against(settings: Settings, name: str, properties: Mapping[str, Any], plan: Plan) -> Table:
     given = dict(properties)
     sides: dict[str, Opener] = {TRACK: _queues.ours(given)}
-    for queue in (_queues.FLOOR, *_queues.DURABLE):
+    for queue in (_queues.FLOOR, _queues.BY_HAND, *_queues.DURABLE):
         if queue.installed:
             sides[queue.name] = queue.opener(given)
     sides[_NOTHING] = lambda: lambda: None
