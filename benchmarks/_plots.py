@@ -75,6 +75,11 @@ def _number(figure: Figure) -> float:
     return float(figure)
 
 
+def _leading_numbers(table: Table) -> list[float]:
+    """Return the numbers that the names of the rows begin with: 1000 of `1,000 events`."""
+    return [float(name.split()[0].replace(",", "")) for name in table.sides]
+
+
 def _track(pyplot: Any, tables: Mapping[str, Table]) -> Any:
     rows = {**tables["small"].sides, **{f"{name} (memory)": row for name, row in tables["sdks"].sides.items()}}
     hidden = {"(an empty function)", f"{TRACK} (memory)", f"{_queues.FLOOR.name} (memory)"}
@@ -138,7 +143,7 @@ def _leaving(pyplot: Any, tables: Mapping[str, Table]) -> Any:
 
 def _growth(pyplot: Any, tables: Mapping[str, Table]) -> Any:
     rows = tables["growth"].sides
-    lengths = [float(name.split()[0].replace(",", "")) for name in rows]
+    lengths = _leading_numbers(tables["growth"])
     columns = [column for column in next(iter(rows.values())) if "p99" not in column]
     figure, axes = pyplot.subplots(figsize=(8.5, 4.2))
     for index, column in enumerate(reversed(columns)):
@@ -155,8 +160,8 @@ def _growth(pyplot: Any, tables: Mapping[str, Table]) -> Any:
 
 def _draining(pyplot: Any, tables: Mapping[str, Table]) -> Any:
     figure, axes = pyplot.subplots(figsize=(8.5, 3.4))
+    sizes = _leading_numbers(tables["bare"])
     for index, table in enumerate(tables.values()):
-        sizes = [float(name.split()[0].replace(",", "")) for name in table.sides]
         _line(axes, index, table.title, (sizes, [_number(row["events/s"]) for row in table.sides.values()]))
     axes.set_xscale("log")
     axes.set_xticks(sizes, [f"{size:,.0f}" for size in sizes])

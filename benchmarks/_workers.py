@@ -82,10 +82,7 @@ def in_child(function: Callable[[], Result], home: str) -> Result:
     Raises:
         Failed: it raised an exception.
     """
-    ours, theirs = _fork.Pipe()
-    process = _fork.Process(target=_run, args=(function, home, theirs), daemon=True)
-    process.start()
-    theirs.close()
+    process, _, ours = _start(function, home)
     try:
         result: Result = _receive(ours)
     finally:
@@ -126,21 +123,25 @@ def together(
         barrier.wait(_PATIENCE)
         return work(call)
 
-    children: list[tuple[Any, Connection]] = []
-    for _ in range(processes):
-        ours, theirs = _fork.Pipe()
-        process = _fork.Process(target=_run, args=(act, home, theirs), daemon=True)
-        process.start()
-        theirs.close()
-        children.append((process, ours))
+    children = [_start(act, home) for _ in range(processes)]
     try:
         with contextlib.suppress(threading.BrokenBarrierError):  # a child tells why
             barrier.wait(_PATIENCE)
-            meddle([process.pid for process, _ in children])
-        return [_receive(ours) for _, ours in children]
+            meddle([pid for _, pid, _ in children])
+        return [_receive(ours) for _, _, ours in children]
     finally:
-        for process, _ in children:
+        for process, _, _ in children:
             process.join()
+
+
+def _start(function: Callable[[], Any], home: str) -> tuple[Any, int, Connection]:
+    """Start a child; return it, its process id and where its result will come from."""
+    ours, theirs = _fork.Pipe()
+    process = _fork.Process(target=_run, args=(function, home, theirs), daemon=True)
+    process.start()
+    theirs.close()
+    assert process.pid is not None
+    return process, process.pid, ours
 
 
 def _settle_in(home: str) -> None:

@@ -13,16 +13,14 @@ import importlib
 import importlib.util
 import json
 import os
-import shutil
-import statistics
-import time
 from typing import TYPE_CHECKING, Any, Final
 
 from . import _queues
-from ._harness import Plan, Settings, at, between, in_turn, interleave, summary
+from ._harness import Plan, Settings, interleave, summary
 from ._sdks import SMALL
-from ._tables import Answer, Row, Table
-from ._workers import Opener, together, workers
+from ._tables import Answer, Table
+from ._workers import Opener, workers
+from .processes import crowd
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,36 +91,8 @@ def _one(settings: Settings) -> Table:
 
 
 def _eight(settings: Settings) -> Table:
-    seconds, rounds = 0.5, settings.choose(4, 1)
+    rounds, seconds = settings.choose(4, 1), 0.5
     sides = {name: opener for name, opener in _sides().items() if name.startswith("track")}
-    times: dict[str, list[float]] = {name: [] for name in sides}
-    rates: dict[str, list[float]] = {name: [] for name in sides}
-
-    def write(call: Callable[[], object]) -> list[float]:
-        found: list[float] = []
-        end = time.perf_counter() + seconds
-        while (started := time.perf_counter()) < end:
-            call()
-            found.append(1e6 * (time.perf_counter() - started))
-        return found
-
-    for number in range(rounds):
-        for name in in_turn(list(sides), number):
-            home = os.path.join(settings.workspace, "eight")
-            calls = [one for found in together(sides[name], home, _PROCESSES, write) for one in found]
-            times[name] += calls
-            rates[name].append(len(calls) / seconds)
-            shutil.rmtree(home)
-    rows: dict[str, Row] = {
-        name: {
-            "events/s": statistics.median(rates[name]),
-            "quartiles": between(rates[name]),
-            "p50": at(times[name], 0.5),
-            "p99": at(times[name], 0.99),
-            "max": max(times[name]),
-        }
-        for name in sides
-    }
-    return Table(
-        f"{_PROCESSES} processes that write as fast as they can", "µs", rows, [f"{rounds} rounds of {seconds} s."]
-    )
+    rows = crowd(settings, sides, _PROCESSES, (rounds, seconds), ROOM)
+    notes = [f"{rounds} rounds of {seconds} s each; the ratio is of events/s to {ROOM}, formed in each round."]
+    return Table(f"{_PROCESSES} processes that write as fast as they can", "µs", rows, notes)

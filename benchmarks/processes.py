@@ -55,23 +55,40 @@ def _sides() -> dict[str, Opener]:
 
 def _table(settings: Settings, count: int) -> Table:
     seconds = 0.3 if settings.quick else 0.8
-    sides = _sides()
+    rounds = settings.choose(4, 1)
+    rows = crowd(settings, _sides(), count, (rounds, seconds), FLOOR.name)
+    rows |= {queue.name: {"events/s": "one process only"} for queue in (QUEUELIB,) if count > 1}
+    note = f"{rounds} rounds of {seconds} s each; the ratio is of events/s to {FLOOR.name}, formed in each round."
+    return Table(f"{count} processes on one queue" if count > 1 else "1 process", "µs", rows, [note])
+
+
+def crowd(
+    settings: Settings, sides: dict[str, Opener], count: int, plan: tuple[int, float], reference: str
+) -> dict[str, Row]:
+    """Let so many processes of each side write as fast as they can.
+
+    Args:
+        settings: where.
+        sides: they take turns.
+        count: how many processes share a home directory.
+        plan: rounds, and the seconds of each.
+        reference: the side that the ratios of events per second are to.
+
+    Returns:
+        Figures for each side: events per second of all processes together, and microseconds of single calls.
+    """
+    rounds, seconds = plan
+    home = os.path.join(settings.workspace, "crowd")
     times: dict[str, list[float]] = {name: [] for name in sides}
     rates: dict[str, list[float]] = {name: [] for name in sides}
-    rounds = settings.choose(4, 1)
     for number in range(rounds):
         for name in in_turn(list(sides), number):
-            home = os.path.join(settings.workspace, "processes")
             found = together(sides[name], home, count, partial(_write, seconds=seconds))
             calls = [time for one in found for time in one]
             times[name] += calls
             rates[name].append(len(calls) / seconds)
             shutil.rmtree(home)
-    rows = {name: _row(times[name], rates[name]) for name in sides}
-    _add_ratios(rows, rates)
-    rows |= {queue.name: {"events/s": "one process only"} for queue in (QUEUELIB,) if count > 1}
-    note = f"{rounds} rounds of {seconds} s each; the ratio is of events/s to {FLOOR.name}, formed in each round."
-    return Table(f"{count} processes on one queue" if count > 1 else "1 process", "µs", rows, [note])
+    return {name: _row(times[name], rates[name], rates[reference]) for name in sides}
 
 
 def _write(call: Callable[[], object], seconds: float) -> list[float]:
@@ -85,19 +102,15 @@ def _write(call: Callable[[], object], seconds: float) -> list[float]:
     return times
 
 
-def _row(times: list[float], rates: list[float]) -> Row:
+def _row(times: list[float], rates: list[float], base: list[float]) -> Row:
     return {
         "events/s": statistics.median(rates),
         "quartiles": between(rates),
         "p50": at(times, 0.5),
         "p99": at(times, 0.99),
         "max": max(times),
+        "ratio": statistics.median(one / other for one, other in zip(rates, base, strict=True)),
     }
-
-
-def _add_ratios(rows: dict[str, Row], rates: dict[str, list[float]]) -> None:
-    for name, row in rows.items():
-        row["ratio"] = statistics.median(one / floor for one, floor in zip(rates[name], rates[FLOOR.name], strict=True))
 
 
 def _stopped_table(settings: Settings) -> Table:

@@ -2,8 +2,8 @@
 
     python -m benchmarks.report RESULTS.json
 
-The README has blocks `<!-- begin NAME -->` … `<!-- end NAME -->`: the name of a question stands for its tables, `machine`
-for what it ran on, `targets` for what this project aims at. What is outside of them is left alone.
+The README has blocks `<!-- begin NAME -->` … `<!-- end NAME -->`: the name of a question stands for its tables,
+`machine` for what it ran on, `targets` for what this project aims at. What is outside of them is left alone.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class _Figures:
 
 
 def _times(value: float) -> str:
-    return f"{value:.2f} ×"
+    return f"{value:.2f} times"
 
 
 def _over_pass(figures: _Figures) -> str:
@@ -132,11 +132,11 @@ def _tail(figures: _Figures) -> str:
 _AIMS: Final[tuple[tuple[str, str, Callable[[_Figures], str]], ...]] = (
     (
         "track(), median, to `json.dumps` + `os.write` of a ready event",
-        "≤ 1.0 ×",
+        "≤ 1.0 times",
         lambda figures: _times(figures("track", "small", TRACK, "ratio")),
     ),
-    ("the same, p99", "≤ 1.5 ×", lambda figures: _times(figures("track", "small", TRACK, "ratio p99"))),
-    ("track() p99 with 8 processes, to the floor's in one process", "≤ 3 ×", _tail),
+    ("the same, p99", "≤ 1.5 times", lambda figures: _times(figures("track", "small", TRACK, "ratio p99"))),
+    ("track() p99 with 8 processes, to the floor's in one process", "≤ 3 times", _tail),
     (
         "longest track() while a neighbour is stopped",
         "≤ 150 ms",
@@ -144,7 +144,7 @@ _AIMS: Final[tuple[tuple[str, str, Callable[[_Figures], str]], ...]] = (
     ),
     (
         "import, to `import ptelemetry`",
-        "≤ 0.30 ×",
+        "≤ 0.30 times",
         lambda figures: _times(figures("startup", "startup", OURS, "import ratio")),
     ),
     ("whole program with one event, over `python -c pass`, any server", "≤ 60 ms", _over_pass),
