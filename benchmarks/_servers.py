@@ -35,11 +35,13 @@ class Counts(NamedTuple):
         wire_bytes: heads and bodies of all requests.
         requests: how many were answered.
         events: by their `event_id`.
+        former_events: by their names, those without an `event_id`: ptelemetry's.
     """
 
     wire_bytes: int
     requests: int
     events: int
+    former_events: int
 
 
 class Server:
@@ -54,9 +56,9 @@ class Server:
         self.url = f"http://127.0.0.1:{port}"
         self._counters = counters
 
-    def counts(self) -> Counts | None:
-        """Return what has arrived so far; None if this server does not count."""
-        return None if self._counters is None else Counts(*self._counters)
+    def counts(self) -> Counts:
+        """Return what has arrived so far; zeros where nothing does, and for the collector, which counts itself."""
+        return Counts(0, 0, 0, 0) if self._counters is None else Counts(*self._counters)
 
 
 @contextlib.contextmanager
@@ -118,7 +120,7 @@ def collector(store: str) -> Generator[Server]:
 @contextlib.contextmanager
 def _serving(act: Callable[[socket.socket, Any], None]) -> Generator[Server]:
     listener = socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG)
-    counters = _fork.Array("q", 3, lock=True)
+    counters = _fork.Array("q", 4, lock=True)
     process = _fork.Process(target=_accept, args=(listener, act, counters), daemon=True)
     process.start()
     port = listener.getsockname()[1]
@@ -163,13 +165,14 @@ def _answer(connection: socket.socket, counters: Any, delay: float) -> None:
                 return
             data += part
         events = data.count(b'"event_id"', end + 4, whole)
+        former = data.count(b'"event_name"', end + 4, whole) - events
         with counters.get_lock():
-            for index, number in enumerate((whole, 1, events)):
+            for index, number in enumerate((whole, 1, events, former)):
                 counters[index] += number
         del data[:whole]
         time.sleep(delay)
         closes = b"connection: close" in head
-        connection.sendall(_response(_REPLY % events, closes=closes))
+        connection.sendall(_response(_REPLY % (events + former), closes=closes))
         if closes:
             return
 

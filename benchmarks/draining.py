@@ -87,7 +87,7 @@ def _drain(settings: Settings, size: int, start: Callable[[], Any]) -> Row:
     assert left == 0, f"{left} of {size} events are left"
     row: Row = {"events/s": size / seconds, "seconds": seconds, "CPU seconds": cpu}
     row |= {"memory before": before, "peak": peak, "growth": peak - before}
-    if counts is not None:
+    if counts.events:
         row |= {"bytes/event": counts.wire_bytes / counts.events, "requests": counts.requests}
     return row
 

@@ -24,6 +24,7 @@ from ._programs import run as run_program
 from ._servers import Server, answering, hanging, refusing
 from ._spools import home_with
 from ._tables import Answer, Row, Table
+from ._workers import in_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +37,8 @@ DELAY: Final = 0.08
 PENDING: Final = 1000
 #: Seconds that the runs of one side may take, for one server, before it has no more rounds.
 _PATIENCE: Final = 12.0
+#: Where ptelemetry keeps what it could not send, in a home directory.
+_FORMER_QUEUE: Final = os.path.join(".config", "producttelemetry", "default", "pending_events.json")
 _NO_QUEUE: Final = "keeps no queue"
 
 
@@ -46,19 +49,26 @@ class _Side:
     Attributes:
         source: the program.
         prepare: returns a new home directory.
+        kept: counts the events that wait in a home directory; None for what keeps no queue.
+        delivered: counts the events that the server has got from this side so far.
+        homes: of its runs.
         left: its runs.
         spent: seconds of them all.
     """
 
     source: str
     prepare: Callable[[int], str]
+    kept: Callable[[str], int] | None = None
+    delivered: Callable[[], int] = int
+    homes: list[str] = field(default_factory=list[str])
     left: list[Left] = field(default_factory=list[Left])
     spent: float = 0.0
 
     def run(self, number: int) -> None:
         """Run it once more."""
         started = time.monotonic()
-        left = run_program(self.source, self.prepare(number))
+        self.homes.append(self.prepare(number))
+        left = run_program(self.source, self.homes[-1])
         wait_until_quiet(left.orphans)
         self.spent += time.monotonic() - started
         self.left.append(left)
@@ -97,15 +107,36 @@ def _full(settings: Settings, case: str, server: Server) -> dict[str, _Side]:
     def theirs(number: int) -> str:
         """What ptelemetry leaves when its server cannot be reached."""
         home = _new_home(settings, f"{case}-full-ptelemetry-{number}")
-        config = os.path.join(home, ".config", "producttelemetry", "default")
-        os.makedirs(config)
-        with open(os.path.join(config, "pending_events.json"), "w", encoding="utf-8") as file:
+        queue = os.path.join(home, _FORMER_QUEUE)
+        os.makedirs(os.path.dirname(queue))
+        with open(queue, "w", encoding="utf-8") as file:
             json.dump({"events": [_former_event(index) for index in range(PENDING)]}, file)
         return home
 
-    known = {_sdks.OURS: ours, "ptelemetry": theirs}
-    sdks = _sdks.installed()
-    return {name: _Side(sdks[name].program(server.url), prepare) for name, prepare in known.items() if name in sdks}
+    def pending(home: str) -> int:
+        return in_child(lambda: _pending(server.url), home)
+
+    sides = {
+        _sdks.OURS: _Side("", ours, pending, lambda: server.counts().events),
+        "ptelemetry": _Side("", theirs, _former_pending, lambda: server.counts().former_events),
+    }
+    for name, side in sides.items():
+        side.source = _sdks.SDKS[name].program(server.url)
+    return {name: side for name, side in sides.items() if _sdks.SDKS[name].installed}
+
+
+def _pending(url: str) -> int:
+    from producttelemetry import Telemetry  # noqa: PLC0415  # not in the parent, see `_workers`
+
+    return Telemetry("key", url).stats().pending
+
+
+def _former_pending(home: str) -> int:
+    try:
+        with open(os.path.join(home, _FORMER_QUEUE), encoding="utf-8") as file:
+            return len(json.load(file)["events"])
+    except FileNotFoundError:
+        return 0
 
 
 def _former_event(number: int) -> dict[str, Any]:
@@ -128,18 +159,31 @@ def _new_home(settings: Settings, name: str) -> str:
 def _case(settings: Settings, case: str, title: str, sides: dict[str, _Side]) -> Table:
     patience = settings.choose(int(_PATIENCE), 4)
     rounds = settings.choose(9, 2)
+    before = {name: side.delivered() for name, side in sides.items()}
     for number in range(rounds):
         for name in in_turn(list(sides), number):
             if sides[name].spent < patience:
                 sides[name].run(number)
     background = {name: _background(side) for name, side in sides.items()}
     rows = {name: _row(side, background[name]) for name, side in sides.items()}
+    for name, side in sides.items():
+        rows[name] |= _accounts(side, side.delivered() - before[name])
     if BARE not in sides:
         rows |= {name: {"end of pipe": _NO_QUEUE} for name in _sdks.installed() if name not in sides}
     for name in os.listdir(settings.workspace):
         if name.startswith(case):
             shutil.rmtree(os.path.join(settings.workspace, name))
     return Table(title, "ms", rows, [f"Up to {rounds} rounds, a new home directory each."])
+
+
+def _accounts(side: _Side, delivered: int) -> Row:
+    """Return what became of the events of each run: those that waited, and its own."""
+    if side.kept is None:
+        return {}
+    runs = len(side.left)
+    kept = sum(map(side.kept, side.homes))
+    row: Row = {"delivered": delivered / runs, "kept": kept / runs}
+    return {**row, "lost": PENDING + 1 - (delivered + kept) / runs}
 
 
 def _background(side: _Side) -> list[float]:
