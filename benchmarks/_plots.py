@@ -80,6 +80,12 @@ def _leading_numbers(table: Table) -> list[float]:
     return [float(name.split()[0].replace(",", "")) for name in table.sides]
 
 
+def _plain(axis: Any) -> None:
+    """Write the numbers of a logarithmic axis in full, at the powers of ten alone."""
+    axis.set_major_formatter("{x:,.0f}")
+    axis.set_minor_locator(importlib.import_module("matplotlib.ticker").NullLocator())
+
+
 def _track(pyplot: Any, tables: Mapping[str, Table]) -> Any:
     rows = {**tables["small"].sides, **{f"{name} (memory)": row for name, row in tables["sdks"].sides.items()}}
     hidden = {"(an empty function)", f"{TRACK} (memory)", f"{_queues.FLOOR.name} (memory)"}
@@ -95,6 +101,7 @@ def _track(pyplot: Any, tables: Mapping[str, Table]) -> Any:
     axes.set_yticks(range(len(shown)), list(reversed(shown)))
     axes.set_xscale("log")
     axes.set_xlim(1, 20 * max(_number(rows[name]["p50"]) for name in shown))
+    _plain(axes.xaxis)
     axes.set_xlabel("µs for one event: bar median, line to the 99th percentile (logarithmic)")
     axes.grid(axis="x")
     return figure
@@ -111,6 +118,7 @@ def _processes(pyplot: Any, tables: Mapping[str, Table]) -> Any:
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
         axes.set_xticks(counts, [str(count) for count in counts])
+        _plain(axes.yaxis)
         axes.set_xlabel("processes on one queue")
         axes.set_title(label)
         axes.grid()
@@ -135,6 +143,7 @@ def _leaving(pyplot: Any, tables: Mapping[str, Table]) -> Any:
     axes.set_yticks([len(names) - row for row in range(len(names))], names)
     axes.set_xscale("log")
     axes.set_xlim(5, 60_000)
+    _plain(axes.xaxis)
     axes.set_xlabel("ms from the start of the program to the end of its pipe (logarithmic)")
     axes.grid(axis="x")
     axes.legend(loc="lower center", ncols=3, bbox_to_anchor=(0.5, 1.0))
@@ -151,6 +160,8 @@ def _growth(pyplot: Any, tables: Mapping[str, Table]) -> Any:
     axes.set_xscale("symlog", linthresh=100)
     axes.set_yscale("log")
     axes.set_xticks(lengths, [f"{length:,.0f}" for length in lengths])
+    axes.minorticks_off()
+    _plain(axes.yaxis)
     axes.set_xlabel("events that wait")
     axes.set_title("µs for one call")
     axes.grid()
@@ -165,6 +176,7 @@ def _draining(pyplot: Any, tables: Mapping[str, Table]) -> Any:
         _line(axes, index, table.title, (sizes, [_number(row["events/s"]) for row in table.sides.values()]))
     axes.set_xscale("log")
     axes.set_xticks(sizes, [f"{size:,.0f}" for size in sizes])
+    axes.minorticks_off()
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.set_xlabel("events in the backlog")

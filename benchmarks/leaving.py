@@ -2,9 +2,9 @@
 
 The program imports the SDK, makes a client, tracks one event and ends. Its server answers after 80 ms, refuses
 connections, or accepts them and never answers. Each run has a new home directory; in the second half, one in which
-1,000 events of earlier runs wait. The memory-only SDKs have no such queue: it says so instead of a figure. CPU time is
-that of the program, and that of the process that it left behind, which is ours to wait for (see `_programs`). A side
-that has used up its time has no more rounds.
+999 events of earlier runs wait, so that the program's own makes the queue full. The memory-only SDKs have no such
+queue: it says so instead of a figure. CPU time is that of the program, and that of the process that it left behind,
+which is ours to wait for (see `_programs`). A side that has used up its time has no more rounds.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 BARE: Final = "python -c pass"
 #: Seconds until the first server answers.
 DELAY: Final = 0.08
-#: Events that wait in the second half: the default cap.
-PENDING: Final = 1000
+#: Events that wait in the second half: with the program's own, the queue is full by the default cap.
+PENDING: Final = 999
 #: Seconds that the runs of one side may take, for one server, before it has no more rounds.
 _PATIENCE: Final = 12.0
 #: Where ptelemetry keeps what it could not send, in a home directory.
