@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import os
 import sys
 import tempfile
 import time
@@ -47,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _ask(name: str, options: argparse.Namespace) -> Answer:
     module = importlib.import_module(f"{__package__}.{name}")
+    os.sync()  # what was written before does not get in the way
     with tempfile.TemporaryDirectory(dir=options.directory) as workspace:
         answer: Answer = module.run(Settings(options.quick, workspace))
     print(f"\n== {name}: {answer.title}")

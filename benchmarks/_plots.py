@@ -100,7 +100,7 @@ def _track(pyplot: Any, tables: Mapping[str, Table]) -> Any:
         axes.text(p99 * 1.12, place, f"{p50:,.0f} µs, p99 {p99:,.0f}", va="center", fontsize=9.5)
     axes.set_yticks(range(len(shown)), list(reversed(shown)))
     axes.set_xscale("log")
-    axes.set_xlim(1, 20 * max(_number(rows[name]["p50"]) for name in shown))
+    axes.set_xlim(1, 9 * max(_number(rows[name]["p99"]) for name in shown))
     _plain(axes.xaxis)
     axes.set_xlabel("µs for one event: bar median, line to the 99th percentile (logarithmic)")
     axes.grid(axis="x")

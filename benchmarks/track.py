@@ -78,6 +78,7 @@ def _table(  # noqa: PLR0913, PLR0917  # what a table consists of
     settings: Settings, name: str, title: str, sides: dict[str, Opener], plan: Plan, floor: str = _queues.FLOOR.name
 ) -> Table:
     place = os.path.join(settings.workspace, f"track-{name}")
+    os.sync()  # what the sides of another table have written is not to be waited for here
     with workers(sides, place) as batches:
         rounds = interleave(batches, plan)
     note = f"{plan.rounds} rounds of {plan.batch} calls each; ratios to {floor}, formed in each round."
