@@ -1,76 +1,76 @@
-"""`track()` against the floor: `json.dumps` of the same event and one `os.write`, in turn, in one process.
+"""Run the questions in order, print their tables, write one JSON file.
 
-    python -m benchmarks
-
-Prints median and 99th percentile of both, in microseconds, and their ratio. Absolute figures move with the machine; the
-ratio of two sides that took turns moves less.
+python -m benchmarks [QUESTION ...] [--quick] [--json FILE] [--directory DIR]
 """
 
 from __future__ import annotations
 
+import argparse
+import importlib
 import json
 import os
-import platform
+import sys
 import tempfile
-from time import perf_counter_ns
+import time
 from typing import TYPE_CHECKING, Any, Final
 
-from producttelemetry import Telemetry
+from ._environment import describe
+from ._harness import Settings
+from ._tables import as_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
 
-ROUNDS: Final = 20_000
-PROPERTIES: Final[dict[str, Any]] = {"command": "build", "duration_ms": 12.5, "ok": True, "n": 3, "version": "1.2.3"}
+    from ._tables import Answer
 
-
-def main() -> None:
-    """Run and print."""
-    with tempfile.TemporaryDirectory() as home:
-        for name in ("HOME", "XDG_CONFIG_HOME"):
-            os.environ[name] = home
-        client = Telemetry(
-            "key", "http://127.0.0.1:9", max_queue_size=10 * ROUNDS, flush_at=10 * ROUNDS, on_exit="keep"
-        )
-        client.track("command.executed", PROPERTIES)
-        event = _stored(client)
-        descriptor = os.open(os.path.join(home, "floor"), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-
-        def track() -> None:
-            client.track("command.executed", PROPERTIES)
-
-        def floor() -> None:
-            os.write(descriptor, json.dumps(event).encode() + b"\n")
-
-        ours, theirs = _in_turn(track, floor)
-        os.close(descriptor)
-    print(f"Python {platform.python_version()}, {platform.system()} {platform.release()}, {os.cpu_count()} cores")
-    print(f"{'':>22}   {'p50 µs':>8}   {'p99 µs':>8}")
-    for name, times in (("track()", ours), ("json.dumps + os.write", theirs)):
-        print(f"{name:>22}   {_at(times, 0.5):>8.1f}   {_at(times, 0.99):>8.1f}")
-    print(f"{'ratio':>22}   {_at(ours, 0.5) / _at(theirs, 0.5):>8.2f}   {_at(ours, 0.99) / _at(theirs, 0.99):>8.2f}")
+#: The modules of this package that answer a question, in the order in which they run.
+QUESTIONS: Final = ("track", "processes", "startup", "leaving", "draining", "growth", "idle", "full")
 
 
-def _stored(client: Telemetry) -> Any:
-    directory = client.stats().spool_dir
-    assert directory is not None
-    (segment,) = directory.glob("*.open")
-    return json.loads(segment.read_bytes())
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run what the command line asks for."""
+    options = _parse(arguments)
+    with tempfile.TemporaryDirectory(dir=options.directory) as workspace:
+        environment = describe(workspace)
+    print("\n".join(f"{name}: {value}" for name, value in environment.items() if name != "packages"))
+    results: dict[str, Any] = {"environment": environment, "quick": options.quick, "questions": {}}
+    for name in options.questions or QUESTIONS:
+        started = time.monotonic()
+        answer = _ask(name, options)
+        seconds = round(time.monotonic() - started, 1)
+        results["questions"][name] = {**answer.to_json(), "seconds": seconds}
+        print(f"  {seconds} s", flush=True)
+        if options.json:
+            with open(options.json, "w", encoding="utf-8") as file:
+                json.dump(results, file, indent=1, ensure_ascii=False)
+                file.write("\n")
 
 
-def _in_turn(one: Callable[[], None], other: Callable[[], None]) -> tuple[list[int], list[int]]:
-    """Call both alternately; return the sorted times in nanoseconds."""
-    times: tuple[list[int], list[int]] = ([], [])
-    for side, action in ((0, one), (1, other)) * ROUNDS:
-        started = perf_counter_ns()
-        action()
-        times[side].append(perf_counter_ns() - started)
-    return sorted(times[0]), sorted(times[1])
+def _ask(name: str, options: argparse.Namespace) -> Answer:
+    module = importlib.import_module(f"{__package__}.{name}")
+    os.sync()  # what was written before does not get in the way
+    with tempfile.TemporaryDirectory(dir=options.directory) as workspace:
+        answer: Answer = module.run(Settings(options.quick, workspace))
+    print(f"\n== {name}: {answer.title}")
+    for table in answer.tables.values():
+        print(f"\n{as_text(table)}")
+    return answer
 
 
-def _at(times: list[int], quantile: float) -> float:
-    return times[int(len(times) * quantile)] / 1000
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure; judge nothing.")
+    parser.add_argument(
+        "questions", nargs="*", metavar="QUESTION", help=f"{', '.join(QUESTIONS)}; all, if none is given"
+    )
+    parser.add_argument("--quick", action="store_true", help="a rough answer in less than three minutes")
+    parser.add_argument("--json", metavar="FILE", help="write all figures there, after each question")
+    parser.add_argument("--directory", metavar="DIR", help="where to write; a real file system, not one in memory")
+    options = parser.parse_args(arguments)
+    unknown = set(options.questions) - set(QUESTIONS)
+    if unknown:
+        parser.error(f"no such question: {', '.join(sorted(unknown))}")
+    return options
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
