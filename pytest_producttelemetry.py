@@ -26,7 +26,7 @@ def _telemetry_isolation(
     from producttelemetry.testing import Isolation  # see above
 
     isolation = Isolation(tmp_path_factory.mktemp("telemetry"))
-    _set(monkeypatch, isolation.variables())
+    set_variables(monkeypatch, isolation.variables())
     with isolation:
         yield isolation
 
@@ -49,12 +49,13 @@ def collector(_telemetry_isolation: Isolation, monkeypatch: pytest.MonkeyPatch) 
     from producttelemetry.testing import Collector  # see above
 
     with Collector() as running:
-        _set(monkeypatch, _telemetry_isolation.collecting(running.url))
+        set_variables(monkeypatch, _telemetry_isolation.collecting(running.url))
         yield running
         monkeypatch.delenv("OPS_TEST_URL", raising=False)  # what is left is not sent any more
 
 
-def _set(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str | None]) -> None:
+def set_variables(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str | None]) -> None:
+    """Set variables for the rest of a test, in their order; None takes one away."""
     for name, value in variables.items():
         if value is None:
             monkeypatch.delenv(name, raising=False)

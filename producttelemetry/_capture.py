@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 TRACKED: Final = "tracked.jsonl"
 
 
-class NotingWriter(Writer):
+class CapturingWriter(Writer):
     """A writer that tells a test of each line it has accepted.
 
     Args:
@@ -33,23 +33,27 @@ class NotingWriter(Writer):
         self, directory: Directory, description: Mapping[str, Any], cap: int, overflow: Overflow, *, test_dir: str
     ) -> None:
         super().__init__(directory, description, cap, overflow)
-        self._noted = os.path.join(test_dir, TRACKED)
+        self._captured = os.path.join(test_dir, TRACKED)
         self._directory = directory
         self._mark = directory.purge_mark()
 
     def append(self, line: bytes) -> None:
-        """Store a line, then note it; a purge shows at once, and not a few events later."""
+        """Store a line, then add it to the test's file."""
         try:
-            descriptor = files.open_existing(self._noted)
+            descriptor = files.open_existing(self._captured)
         except OSError:
             return
         try:
-            if (mark := self._directory.purge_mark()) != self._mark:
-                self._mark = mark
-                self._segment.doubt()
             super().append(line)
-            if files.is_ours(descriptor):
+            if files.is_ours(descriptor):  # a forgotten variable must not tell others
                 with contextlib.suppress(OSError):
                     files.append(descriptor, b"\n" + line)
         finally:
             files.close(descriptor)
+
+    def _store(self, line: bytes) -> None:
+        # Here, where no other thread appends. A purge shows at once, and not when the reserved slots are used up.
+        if (mark := self._directory.purge_mark()) != self._mark:
+            self._mark = mark
+            self._segment.doubt()
+        super()._store(line)

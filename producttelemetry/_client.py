@@ -385,10 +385,10 @@ class Telemetry:
         return self._guard("request_deletion", self._erase) is True
 
     def _erase(self) -> bool:
-        options, environment = self._options, _config.environment()
+        options = self._options
         if options.write_key is None or options.problem is not None:
             return False
-        if environment.captured or environment.test_dir != options.test_dir:  # nobody is asked
+        if not _config.environment().admits(options.api_base, options.test_dir):
             return False
         # A client that was disabled before anything was read has none yet.
         known = getattr(self, "_identity", None) or _identity.Identity(_config.paths(options.project_slug))

@@ -49,7 +49,7 @@ class Environment(NamedTuple):
         telemetry: `OPS_TELEMETRY`, or "".
         test_dir: `OPS_TEST_DIR`, which `producttelemetry.testing` sets: everything lies there, also what children of
             the test track, and no file of the user's is looked at; or None.
-        test_url: `OPS_TEST_URL`: the only server, on this machine, that a test sends to; or None.
+        test_base: from `OPS_TEST_URL`, base of all requests of a test, to a server on this machine; or None.
     """
 
     write_key: str | None
@@ -57,12 +57,12 @@ class Environment(NamedTuple):
     do_not_track: str
     telemetry: str
     test_dir: str | None = None
-    test_url: str | None = None
+    test_base: str | None = None
 
     @property
     def captured(self) -> bool:
         """Whether a test looks at what is tracked, and nothing may be sent."""
-        return self.test_dir is not None and self.test_url is None
+        return self.test_dir is not None and self.test_base is None
 
     def admits(self, api_base: str, test_dir: str | None) -> bool:
         """Whether requests may go there.
@@ -70,9 +70,7 @@ class Environment(NamedTuple):
         In a test they go to its own server alone, whatever a client was told; and who was made in a test, or outside
         of it, sends nothing in another.
         """
-        if self.test_dir != test_dir:
-            return False
-        return test_dir is None or (self.test_url is not None and api_base == check_url(self.test_url, "OPS_TEST_URL"))
+        return self.test_dir == test_dir and (test_dir is None or self.test_base == api_base)
 
     def __repr__(self) -> str:
         """Leave out what must not appear in a log or a crash report."""
@@ -142,17 +140,20 @@ def environment() -> Environment:
         os.environ.get("DO_NOT_TRACK", ""),
         os.environ.get("OPS_TELEMETRY", ""),
         test_dir(),
-        _if_local(os.environ.get("OPS_TEST_URL", "")),
+        _test_base(),
     )
 
 
-def _if_local(url: str) -> str | None:
-    """Return the URL of a test's server if it is on this machine: no way around the `config.json` of a user."""
-    try:
-        check_url(url, "OPS_TEST_URL")
-        return url if urlsplit(url).hostname in _LOOPBACK else None
-    except ValueError:
+def _test_base() -> str | None:
+    """Return the base of a test's requests; None for a server elsewhere: the variable would lead past an opt-out."""
+    given = os.environ.get("OPS_TEST_URL")
+    if not given:
         return None
+    try:
+        base = check_url(given, "OPS_TEST_URL")
+    except ConfigurationError:
+        return None
+    return base if urlsplit(base).hostname in _LOOPBACK else None
 
 
 def test_dir() -> str | None:

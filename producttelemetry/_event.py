@@ -48,10 +48,11 @@ _MAX_INT_BITS: Final = 2000
 #: Properties whose JSON is no longer than this, in characters, hold no longer int.
 _MAX_INT_DIGITS: Final = 602
 
-#: Random bits for so many event ids are got at once. They share their millisecond at most: a fork, or a machine that is
-#: copied while it runs, cannot make two equal ids of them.
+#: Event ids whose random parts are read from the system at once. A forked child begins with none of its parent's
+#: (`Telemetry._start_process`). A machine that is copied while it runs uses those left twice: two such ids are equal
+#: only if they are made in the same millisecond.
 _IDS_AT_ONCE: Final = 16
-#: Hexadecimal digits of one.
+#: Hexadecimal digits of the random part of an id.
 _ID_DIGITS: Final = 20
 
 #: Makes a random hex digit one of the four that mark a UUID of RFC 9562 (section 4.1).
@@ -61,7 +62,11 @@ _quote: Final = json.encoder.encode_basestring
 
 
 def _encoder() -> Callable[[dict[str, Any]], str]:
-    """Return what encodes plain values: `JSONEncoder.encode`, or without what that one does anew in each call."""
+    """Return the fastest function that turns plain values into JSON text.
+
+    `JSONEncoder.encode` makes a C encoder in each call, which costs more than encoding a small event. This makes one,
+    if this Python has it; it is no public interface, so it is tried first.
+    """
     encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
     try:
         in_c = json.encoder.c_make_encoder(None, encoder.default, _quote, None, ":", ",", False, False, False)  # type: ignore[attr-defined]

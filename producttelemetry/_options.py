@@ -63,9 +63,9 @@ class Options(NamedTuple):
         arguments = (directory, description, self.max_queue_size, self.overflow)
         if self.test_dir is None:
             return Writer(*arguments)
-        from ._capture import NotingWriter  # noqa: PLC0415  # hosts have no use for it
+        from ._capture import CapturingWriter  # noqa: PLC0415  # hosts have no use for it
 
-        return NotingWriter(*arguments, test_dir=self.test_dir)
+        return CapturingWriter(*arguments, test_dir=self.test_dir)
 
 
 def check(arguments: Mapping[str, Any], environment: _config.Environment) -> Options:
@@ -114,8 +114,8 @@ def destination(arguments: Mapping[str, Any], environment: _config.Environment) 
     try:
         if write_key is None and environment.write_key is not None:
             write_key = _config.check_key(environment.write_key, "OPS_WRITE_KEY")
-        if environment.test_dir is not None and environment.test_url is not None:
-            base = _config.check_url(environment.test_url, "OPS_TEST_URL")
+        if environment.test_dir is not None and environment.test_base is not None:
+            base = environment.test_base
         elif base is None and environment.api_url is not None:
             base = _config.check_url(environment.api_url, "OPS_API_URL")
     except ConfigurationError as error:

@@ -65,7 +65,8 @@ def write_recipes(directory: Path) -> str:
         tree = ast.parse(source)
         code = "".join(source.splitlines(keepends=True)[tree.body[0].end_lineno :]).lstrip()
         parts.append(f"# {path.name}\n\n{ast.get_docstring(tree)}\n\n```python\n{code}```\n")
-    (directory / f"{RECIPES}.py").write_text(f"__doc__ = {chr(10).join(parts)!r}\n")
+    text = "\n".join(parts)
+    (directory / f"{RECIPES}.py").write_text(f"__doc__ = {text!r}\n")
     return RECIPES
 
 

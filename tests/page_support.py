@@ -8,17 +8,28 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+
+from tests.collector_support import collector, running
+
+# It is in the development group; without it there is nothing to drive the browser with.
+pytest.importorskip("playwright", reason="playwright is not installed")
+from playwright.sync_api import Page, expect, sync_playwright  # after the check above
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from playwright.sync_api import Browser, BrowserContext, Locator, Page
+    from playwright.sync_api import Browser, BrowserContext, Locator
 
     from producttelemetry.collector import RunningCollector
+
+__all__ = ["Open", "Page", "browser", "collector", "expect", "names", "open_page", "rows", "running"]
+
+#: Opens the page, as wide and at the address that it is told.
+Open: TypeAlias = Callable[..., Page]
 
 #: Nothing of the browser's own that would ask other hosts, or the graphics of a machine that has none.
 _QUIET: Final = (

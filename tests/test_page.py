@@ -9,28 +9,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from producttelemetry.collector import Fault, RunningCollector
-from tests import collector_support
+from tests import page_support
 from tests.collector_support import make_event
 from tests.harness import stored, wait_until
-
-# It is in the development group; without it there is nothing to drive the browser with.
-pytest.importorskip("playwright", reason="playwright is not installed")
-from playwright.sync_api import Page, expect  # after the check above
-
-from tests import page_support
-from tests.page_support import names, rows
+from tests.page_support import Open, Page, expect, names, rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from producttelemetry import Telemetry
 
-    Open = Callable[..., Page]
-
-running = collector_support.running
-collector = collector_support.collector
-browser = page_support.browser
-open_page = page_support.open_page
+running, collector = page_support.running, page_support.collector
+browser, open_page = page_support.browser, page_support.open_page
 
 HOSTILE = "<script>window.hacked = 1</script><img src=x onerror='window.hacked = 2'>"
 

@@ -9,28 +9,17 @@ import uuid
 from typing import TYPE_CHECKING, Final, NoReturn
 
 import httpx
-import pytest
 
 from producttelemetry.collector import RunningCollector
-from tests import collector_support
-from tests.collector_support import CLIENT, make_event
-
-# It is in the development group; without it there is nothing to drive the browser with.
-pytest.importorskip("playwright", reason="playwright is not installed")
-from playwright.sync_api import Page, expect  # after the check above
-
 from tests import page_support
-from tests.page_support import names, rows
+from tests.collector_support import CLIENT, make_event
+from tests.page_support import Open, Page, expect, names, rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import pytest
 
-    Open = Callable[..., Page]
-
-running = collector_support.running
-collector = collector_support.collector
-browser = page_support.browser
-open_page = page_support.open_page
+running, collector = page_support.running, page_support.collector
+browser, open_page = page_support.browser, page_support.open_page
 
 MANY: Final = 100_000
 PAGE: Final = 100

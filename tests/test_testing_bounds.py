@@ -16,7 +16,8 @@ import httpx
 import pytest
 
 from producttelemetry import Telemetry, _config
-from producttelemetry.testing import Isolation, capture, collect
+from producttelemetry.testing import Collector, Isolation, capture, collect
+from pytest_producttelemetry import set_variables
 from tests import harness
 
 if TYPE_CHECKING:
@@ -30,9 +31,7 @@ def enter(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Isolation:
     """Begin a test as another test runner does, with the variables alone."""
     directory.mkdir()
     isolation = Isolation(directory)
-    for name, value in isolation.variables().items():
-        if value is not None:
-            monkeypatch.setenv(name, value)
+    set_variables(monkeypatch, isolation.variables())
     return isolation
 
 
@@ -228,6 +227,26 @@ def test_a_client_from_before_has_its_own_arguments_and_no_more(monkeypatch: pyt
         assert (1, "test-key") == (late.stats().pending, late._options.write_key)
     assert "machine" == early._options.write_key
     harness.discard(early)
+
+
+def test_the_command_sends_to_the_tests_server() -> None:
+    """`flush` is the sender there, with the test's own variables."""
+    program = "from producttelemetry import Telemetry; Telemetry(on_exit='keep').track('app.started')"
+    with collect() as collector:
+        subprocess.run([sys.executable, "-c", program], check=True)
+        subprocess.run([sys.executable, "-m", "producttelemetry", "flush"], check=True)
+        assert 1 == len(collector.wait_for(1, timeout=0))
+
+
+def test_a_server_that_is_entered_again() -> None:
+    """What had arrived by its end can be read, and does not hide what arrives later."""
+    server = Collector()
+    server.stop()
+    with capture(), server:
+        assert [] == server.events
+    with collect() as other, server:
+        assert (0, 0) == (len(server.events), len(other.events))
+        assert server._last is None
 
 
 def test_a_server_that_is_no_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,11 +26,6 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, *arguments: 
     return pytester.runpytest_subprocess("-p", PLUGIN, "-W", "error", *arguments)
 
 
-def contents(place: Path) -> dict[str, bytes]:
-    """Return every file below a directory."""
-    return {str(path.relative_to(place)): path.read_bytes() for path in place.rglob("*") if path.is_file()}
-
-
 def test_a_tools_own_tests(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, home: Path, collector: RunningCollector
 ) -> None:
@@ -41,13 +36,13 @@ def test_a_tools_own_tests(
     config.mkdir(parents=True)
     (config / "config.json").write_text('{"telemetry": false}')
     (config / "pending_events.json").write_text('{"events": []}')  # which a real client would take over and delete
-    before = contents(home)
+    before = harness.tree(home)
     real = {"MYTOOL_SERVER": collector.url, "OPS_API_URL": collector.url}
     for name, value in {**real, "DO_NOT_TRACK": "1", "OPS_TELEMETRY": "0", "CI": "1"}.items():
         monkeypatch.setenv(name, value)
     run(pytester, monkeypatch, "check_mytool.py").assert_outcomes(passed=16)
     assert 0 == collector.journal.total
-    assert before == contents(home)
+    assert before == harness.tree(home)
 
 
 def test_a_run_that_does_not_use_it(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:

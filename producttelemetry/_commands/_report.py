@@ -29,6 +29,10 @@ _MEANINGS: Final = (
 )
 
 
+#: Said of telemetry while `producttelemetry.testing` has set this environment up.
+CAPTURED: Final = "captured by a test (OPS_TEST_DIR)"
+
+
 def why(consent: Consent) -> str:
     """Return what decided, as the end of a sentence."""
     if consent.problem is not None:
@@ -38,25 +42,17 @@ def why(consent: Consent) -> str:
     return f"{consent.source} turns it off"
 
 
-def state(consent: Consent) -> str:
-    """Return what becomes of events that are not sent, as the end of a sentence."""
+def why_unsent(consent: Consent) -> str:
+    """Say why nothing is sent, after "telemetry". Only for a consent that does not send."""
     if not consent.enabled:
         return f"is off ({why(consent)})"
-    return "only prints (OPS_TELEMETRY=log)" if consent.log_only else "is captured by a test (OPS_TEST_DIR)"
+    return "only prints (OPS_TELEMETRY=log)" if consent.log_only else f"is {CAPTURED}"
 
 
 def status(context: Context, look: Look) -> Iterator[str]:
     """Yield the lines of `status`."""
     consent, facts = look.consent, look.facts
-    if consent.log_only:
-        head = "Telemetry only prints its events (OPS_TELEMETRY=log); none is stored or sent."
-        yield screen.paint(head, "warning")
-    elif consent.captured:
-        yield screen.paint("Telemetry is captured by a test (OPS_TEST_DIR); nothing is sent.", "warning")
-    else:
-        yield screen.paint(
-            f"Telemetry is {'on' if consent.enabled else 'off'}.", "good" if consent.enabled else "warning"
-        )
+    yield screen.paint(*_head(consent))
     yield ""
     yield from screen.rows(
         (
@@ -71,6 +67,14 @@ def status(context: Context, look: Look) -> Iterator[str]:
         yield screen.paint(screen.harmless(destination["api_url"] or "An unknown server"), "heading")
         yield from screen.rows(_destination(destination, failures))
     yield from _advice(context, look)
+
+
+def _head(consent: Consent) -> tuple[str, screen.Style]:
+    if consent.log_only:
+        return "Telemetry only prints its events (OPS_TELEMETRY=log); none is stored or sent.", "warning"
+    if consent.captured:
+        return f"Telemetry is {CAPTURED}; nothing is sent.", "warning"
+    return ("Telemetry is on.", "good") if consent.enabled else ("Telemetry is off.", "warning")
 
 
 def _decided(consent: Consent) -> str:

@@ -51,7 +51,7 @@ def flush(context: Context) -> int:
     project = context.project()
     consent = _facts.consent(project)
     if not consent.sends:
-        raise TelemetryError(f"telemetry {_report.state(consent)}: nothing was sent")
+        raise TelemetryError(f"telemetry {_report.why_unsent(consent)}: nothing was sent")
     path = project.destination(base, key)
     with closing(Directory(path)) as directory:
         try:
@@ -131,7 +131,7 @@ def forget(context: Context) -> int:
     base, key = _server(context)
     environment = _config.environment()
     if environment.captured:
-        raise TelemetryError("telemetry is captured by a test (OPS_TEST_DIR): nothing was erased")
+        raise TelemetryError(f"telemetry is {_report.CAPTURED}: nothing was erased")
     project = context.project()
     url = _config.without_password(base)
     erasures = Erasures(project, project.destination(base, key))

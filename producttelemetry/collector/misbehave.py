@@ -154,9 +154,9 @@ async def _count_events(scope: Scope, receive: Receive) -> int | None:
 
 
 def _injected(fault: Fault, status: int) -> Response:
-    headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
+    fields = {"Retry-After": fault.retry_after, "Location": fault.redirect}
+    headers = {name: str(value) for name, value in fields.items() if value is not None}
     if fault.redirect is not None or status in _BODILESS:
-        headers = headers if fault.redirect is None else {**headers, "Location": fault.redirect}
         return Response(None, status, headers)
     if fault.portal:
         return Response(_PORTAL, status, headers, media_type="text/html")

@@ -54,7 +54,7 @@ def redirect(directory: str) -> None:
         _change(Telemetry, "enabled", property(_redirected(vars(Telemetry)["enabled"].fget)))
         # A test may clear the whole environment for a while, and is a test all the same.
         given = _config.test_dir
-        _change(_config, "test_dir", lambda: given() or next((test.directory for test in _tests[-1:]), None))
+        _change(_config, "test_dir", lambda: given() or ((test := _innermost()) and test.directory))
 
 
 def restore(directory: str) -> None:
@@ -90,11 +90,15 @@ def _redirected(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _of_this_test(client: Telemetry) -> Telemetry:
     """Return the client, or its twin if it was made elsewhere."""
-    environment = _config.environment()
-    for test in _tests[-1:]:
-        if hasattr(client, "_options") and not _belongs(client, environment):
-            return _twin(client, environment, test.twins)
-    return client
+    environment, test = _config.environment(), _innermost()
+    if test is None or not hasattr(client, "_options") or _belongs(client, environment):
+        return client
+    return _twin(client, environment, test.twins)
+
+
+def _innermost() -> _Test | None:
+    """Return the test that runs now. One look: another thread may end it meanwhile."""
+    return next(iter(_tests[-1:]), None)
 
 
 def _twin(client: Telemetry, environment: Environment, twins: WeakKeyDictionary[Telemetry, _Twin]) -> Telemetry:
@@ -109,9 +113,7 @@ def _twin(client: Telemetry, environment: Environment, twins: WeakKeyDictionary[
 def _belongs(client: Telemetry, environment: Environment) -> bool:
     """Whether a client was made in this test, for the server that it has by now."""
     options = client._options
-    if options.test_dir != environment.test_dir:
-        return False
-    return environment.test_url is None or options.api_base == _config.check_url(environment.test_url, "OPS_TEST_URL")
+    return options.test_dir == environment.test_dir and environment.test_base in {None, options.api_base}
 
 
 def _close(client: Telemetry) -> None:

@@ -10,6 +10,8 @@ from ..collector import RunningCollector
 from . import _clients
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from ._events import Event
 
 #: Seconds between two looks at what has arrived.
@@ -32,7 +34,13 @@ class Collector(RunningCollector):
         journal: which requests came.
     """
 
+    #: What had arrived by the end; None while the server runs.
     _last: list[Event] | None = None
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        self._last = None
+        return self
 
     @property
     def events(self) -> list[Event]:
@@ -43,9 +51,9 @@ class Collector(RunningCollector):
         """
         if self._last is not None:
             return self._last
-        directory = _config.test_dir()
-        for client in _clients.clients(directory) if directory is not None else ():
-            client.flush()
+        if (directory := _config.test_dir()) is not None:
+            for client in _clients.clients(directory):
+                client.flush()
         return self._stored()
 
     def wait_for(self, number: int, timeout: float = 10.0) -> list[Event]:
@@ -69,7 +77,8 @@ class Collector(RunningCollector):
 
     def stop(self) -> None:
         """Stop the server; `events` can still be read."""
-        self._last = self._stored() if self._last is None else self._last
+        if self._last is None and hasattr(self, "store"):
+            self._last = self._stored()
         super().stop()
 
     def _stored(self) -> list[Event]:

@@ -4,14 +4,18 @@
 import { get } from "./api.js";
 import { find, formatNumber, formatTime, make, plural, setText } from "./dom.js";
 
+/** Milliseconds between two counts, at least. */
 const PAUSE = 1000;
+/** Milliseconds until the chart moves on by itself: time goes on without events, too. */
+const TICK = 5000;
+/** Names shown. */
 const NAMES = 50;
-const HEIGHT = 80;
-const WIDTH = 600;
+/** The chart's own units, as the page has them. */
+const { width: WIDTH, height: HEIGHT } = find("chart").viewBox.baseVal;
 
 /** Start it; `refresh()` says that something has changed. */
 export function startOverview({ filterBy }) {
-  let timer = null;
+  let busy = false; // from the start of a count to the end of the pause after it
   let dirty = false;
 
   async function update() {
@@ -24,22 +28,20 @@ export function startOverview({ filterBy }) {
     } catch {
       // The connection's own line says that the server does not answer.
     }
-    const pause = Math.max(PAUSE, 10 * (performance.now() - started));
-    timer = setTimeout(() => {
-      timer = null;
-      if (dirty) update();
-    }, pause);
+    setTimeout(() => {
+      busy = false;
+      if (dirty) refresh();
+    }, Math.max(PAUSE, 10 * (performance.now() - started)));
   }
 
   function refresh() {
     dirty = true;
-    if (timer !== null || document.hidden) return;
-    timer = 0;
+    if (busy || document.hidden) return;
+    busy = true;
     update();
   }
 
-  // Time goes on without events, too.
-  setInterval(refresh, 5000);
+  setInterval(refresh, TICK);
   document.addEventListener("visibilitychange", refresh);
   find("span").addEventListener("change", refresh);
   return { refresh };
