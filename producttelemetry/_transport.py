@@ -13,15 +13,17 @@ from __future__ import annotations
 import contextlib
 import email.utils
 import encodings.idna  # noqa: F401  # pyright: ignore[reportUnusedImport]  # the first look-up of a name would import it, perhaps in the middle of a fork
+import functools
 import hashlib
 import importlib
 import json
 import logging
+import os
 import socket
+import ssl
 import threading
 import time
 from datetime import UTC
-from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -93,6 +95,17 @@ class _WithdrawnError(Exception):
 
 def _always() -> bool:
     return True
+
+
+@functools.lru_cache(maxsize=4)
+def _authorities(trust_env: bool, *_: str | None) -> ssl.SSLContext:
+    """Return what httpx trusts: loading it takes 20 ms of CPU, most of what a flush costs, and it seldom changes."""
+    return httpx.create_ssl_context(trust_env=trust_env)
+
+
+def _is_of_tls(error: BaseException | None) -> bool:
+    """Whether an error came from TLS, which httpx and httpcore wrap in their own."""
+    return error is not None and (isinstance(error, ssl.SSLError) or _is_of_tls(error.__cause__ or error.__context__))
 
 
 class Transport:
@@ -191,25 +204,29 @@ class Transport:
                     content=body,
                     headers=headers,
                     timeout=timeout,
-                    extensions={"trace": partial(self._watch, may_go)},
+                    extensions={"trace": functools.partial(self._watch, may_go)},
                 )
                 with contextlib.closing(self._client.send(request, stream=True)) as response:
                     return _outcome(response, _read(response, deadline), self._write_key)
             except _WithdrawnError:
                 return Outcome("withdrawn")
             except Exception as error:  # noqa: BLE001  # not only httpx.HTTPError: bad proxy or CA variables, a custom transport
+                if _is_of_tls(error):  # somebody may exchange the files that were loaded
+                    _authorities.cache_clear()
                 # The text of others may quote what they failed on, a proxy's password for example.
                 said = f": {error}" if isinstance(error, httpx.TransportError) else ""
                 return Outcome("unavailable", _clean(f"{type(error).__name__}{said}", self._write_key))
 
     def _open(self) -> httpx.Client:
         no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))  # a server must not mark us
+        trust_env = self._test_dir is None
         return httpx.Client(
             transport=self._custom,
+            verify=_authorities(trust_env, os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")),
             headers=self._headers,
             cookies=no_cookies,
             follow_redirects=False,
-            trust_env=self._test_dir is None,
+            trust_env=trust_env,
         )
 
     def _watch(self, may_go: Callable[[], bool], event: str, info: Mapping[str, Any]) -> None:

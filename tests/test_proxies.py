@@ -8,6 +8,8 @@ import os
 import shutil
 from typing import TYPE_CHECKING, Final
 
+import certifi
+import httpx
 import pytest
 
 from producttelemetry import _queues
@@ -17,7 +19,9 @@ from tests.wire import listening, read_request
 
 if TYPE_CHECKING:
     import socket
+    import ssl
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from producttelemetry import Stats, Telemetry
     from producttelemetry.collector import RunningCollector
@@ -257,3 +261,29 @@ def test_a_variable_that_is_mended_is_noticed(
     machine.setenv("SSL_CERT_FILE", authority.file)
     client.flush()
     assert 0 == client.stats().pending
+
+
+def test_authorities_are_loaded_once(
+    authority: Authority, encrypted: int, telemetry: Make, machine: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Loading them costs more than a flush; but a file that was exchanged is loaded again once TLS has failed."""
+    loaded: list[bool] = []
+    given = httpx.create_ssl_context
+
+    def load(*, trust_env: bool) -> ssl.SSLContext:
+        loaded.append(trust_env)
+        return given(trust_env=trust_env)
+
+    machine.setattr(httpx, "create_ssl_context", load)
+    file = tmp_path / "authorities.pem"
+    shutil.copy(certifi.where(), file)
+    machine.setenv("SSL_CERT_FILE", str(file))
+    client = telemetry(f"https://127.0.0.1:{encrypted}", write_key=KEY, flush_timeout=20.0)
+    client.track("test.event", {"number": 0})
+    client.flush()
+    assert (1, [True]) == (client.stats().pending, loaded)
+    shutil.copy(authority.file, file)
+    for number in range(1, 4):
+        client.track("test.event", {"number": number})
+        client.flush()
+        assert (0, [True, True]) == (client.stats().pending, loaded)
