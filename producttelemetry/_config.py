@@ -6,16 +6,18 @@ Nothing here creates a file or decides anything: `_consent` draws the conclusion
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import re
 import stat
-from typing import Final, NamedTuple
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ._errors import ConfigurationError
 
-DEFAULT_API_URL: Final = "https://api.producttelemetry.com"
+if TYPE_CHECKING:
+    from urllib.parse import SplitResult
+
+#: What `api_url` is by default, as a base of requests.
+DEFAULT_API_BASE: Final = "https://api.producttelemetry.com/api"
 #: The config directory of a user without a home: whatever is tried below it fails, as on a broken disk.
 NOWHERE: Final = os.path.join(os.devnull, "no-home")
 #: Version of the spool's format, a part of its path: another version is another directory.
@@ -128,7 +130,9 @@ class Paths(NamedTuple):
         Two tools that share a slug must not send each other's events, so both are in the name; as a digest, because the
         key itself must not be on disk.
         """
-        digest = hashlib.sha256(f"{api_base}\n{write_key}".encode()).hexdigest()
+        from hashlib import sha256  # noqa: PLC0415  # 3 ms that a disabled client need not spend
+
+        digest = sha256(f"{api_base}\n{write_key}".encode()).hexdigest()
         return os.path.join(self.spool, digest[:16])
 
 
@@ -153,7 +157,7 @@ def _test_base() -> str | None:
         base = check_url(given, "OPS_TEST_URL")
     except ConfigurationError:
         return None
-    return base if urlsplit(base).hostname in _LOOPBACK else None
+    return base if _split(base).hostname in _LOOPBACK else None
 
 
 def test_dir() -> str | None:
@@ -272,7 +276,7 @@ def check_url(value: object, name: str) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a str, not {type(value).__name__}")
     try:
-        parts = urlsplit(value)
+        parts = _split(value)
         valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
         parts, valid = None, False
@@ -289,8 +293,16 @@ def _may_hold_secrets(url: str) -> bool:
 
 def without_password(url: str) -> str:
     """Return a URL that may be shown and stored."""
-    parts = urlsplit(url)
+    if "@" not in url:
+        return url
+    parts = _split(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def _split(url: str) -> SplitResult:
+    from urllib.parse import urlsplit  # noqa: PLC0415  # 2 ms that clients without a URL of their own need not spend
+
+    return urlsplit(url)
 
 
 def check_number(value: object, name: str, least: float, *, whole: bool = False) -> float:

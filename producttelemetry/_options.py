@@ -120,7 +120,7 @@ def destination(arguments: Mapping[str, Any], environment: _config.Environment) 
             base = _config.check_url(environment.api_url, "OPS_API_URL")
     except ConfigurationError as error:
         problem = str(error)
-    return write_key, base or _config.check_url(_config.DEFAULT_API_URL, "api_url"), problem
+    return write_key, base or _config.DEFAULT_API_BASE, problem
 
 
 def _check_before_send(value: object) -> object:

@@ -12,7 +12,7 @@ CPython 3.12 and later, so inside a host the same lock is taken by `_lock.Lock`;
 from __future__ import annotations
 
 import json
-import random
+import os
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
@@ -158,7 +158,7 @@ class Sender:
     def _note(self, outcome: Outcome) -> None:
         """Store what an answer means for everybody's next attempt."""
         before = self.state()
-        after = _retry.decide(before, outcome, time.time(), random.random)
+        after = _retry.decide(before, outcome, time.time(), _draw)
         self._remembered = after
         if after != before:
             try:
@@ -411,3 +411,8 @@ def _kind(line: bytes, erased: Collection[bytes]) -> Kind:
 def _rejection(line: bytes, fate: _batch.Fate) -> dict[str, Any]:
     moment = datetime.now(UTC).isoformat(timespec="seconds")
     return {"event": parse_line(line), "reason": "rejected", "message": fate.message, "time": moment}
+
+
+def _draw() -> float:
+    """Return a number from 0 to 1, the latter excluded. Not out of `random`, whose sequence is the host's."""
+    return int.from_bytes(os.urandom(6), "big") / (1 << 48)

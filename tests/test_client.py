@@ -6,6 +6,7 @@ import inspect
 import json
 import logging
 import os
+import random
 import subprocess
 import sys
 import threading
@@ -348,3 +349,13 @@ def test_a_program_with_many_events_ends_without_a_sound() -> None:
     )
     ended = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, check=False, timeout=60)
     assert (0, b"", b"") == (ended.returncode, ended.stdout, ended.stderr)
+
+
+def test_the_hosts_random_numbers_stay_its_own(telemetry: Callable[..., Telemetry]) -> None:
+    """A program that seeds `random` to be repeatable is so with us, also while we draw a pause at random."""
+    client = telemetry()
+    before = random.getstate()
+    client.track("test.event")
+    client.flush()
+    assert client.stats().retry_at is not None
+    assert before == random.getstate()
