@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
+from . import _config
 from . import _files as files
 from ._spool import Directory, Overflow, Writer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-#: The file in the test's directory. The test creates it: where it is gone, the test is over, and nothing is stored.
-TRACKED: Final = "tracked.jsonl"
 
 
 class CapturingWriter(Writer):
@@ -33,7 +31,7 @@ class CapturingWriter(Writer):
         self, directory: Directory, description: Mapping[str, Any], cap: int, overflow: Overflow, *, test_dir: str
     ) -> None:
         super().__init__(directory, description, cap, overflow)
-        self._captured = os.path.join(test_dir, TRACKED)
+        self._captured = os.path.join(test_dir, _config.TRACKED)
         self._directory = directory
         self._mark = directory.purge_mark()
 

@@ -290,7 +290,7 @@ class Telemetry:
         """Read consent and client id; None if consent is gone."""
         self._writer.renew()  # before reading both: a purge after this is found out about
         self._consent()
-        if self._state is Lifecycle.DISABLED:
+        if self._state is Lifecycle.DISABLED or self._is_elsewhere():
             return None
         client_id = self._client_id()
         with contextlib.suppress(OSError):  # what cannot be read stays where it is
@@ -338,10 +338,9 @@ class Telemetry:
 
     def _consent(self) -> Consent:
         """Read consent again; an opt-out stops this client for good."""
-        environment = _config.environment()
-        if environment.test_dir != self._options.test_dir:  # what a test says, or what comes after it, is not for us
+        if self._is_elsewhere():
             return Consent(enabled=False, passing=True)
-        consent = resolve(self._options.disabled, environment, _config.read_config_files(self._project))
+        consent = resolve(self._options.disabled, _config.environment(), _config.read_config_files(self._project))
         choices, self._choices = self._choices, _config.choices_made(self._project)
         if choices != self._choices:
             self._writer.purge()  # perhaps `off`, then `on`: it has deleted what is on disk, not what waits in memory
@@ -351,6 +350,12 @@ class Telemetry:
             if consent.problem is not None:
                 self._log.once("warning", "configuration", f"telemetry is disabled: {consent.problem}")
         return consent
+
+    def _is_elsewhere(self) -> bool:
+        """Whether this is a client of a test that is over, or of none while one runs: what holds now is not for it."""
+        own = self._options.test_dir
+        over = own is not None and not files.exists(os.path.join(own, _config.TRACKED))
+        return over or _config.test_dir() != own
 
     def _seal(self, *, last: bool = False) -> bool:
         """Hand the open segment over; False if that has to wait, for the disk or an interrupted call below us."""
@@ -444,7 +449,10 @@ class Telemetry:
             return
         sending = self._state is Lifecycle.OPEN  # asked before consent, which may change it
         if not self._consent().sends:
-            self._writer.purge()  # what waits in memory must not reach the disk any more
+            if self._is_elsewhere():
+                self._seal(last=True)
+            else:
+                self._writer.purge()  # what waits in memory must not reach the disk any more
             return
         if sending:
             self._state = Lifecycle.LEAVING
@@ -483,6 +491,8 @@ class Telemetry:
         if self._pid == os.getpid():
             return
         parents_writer, parents_sender = self._writer, self._sender
+        if self._encoder is not None:
+            self._encoder.forget_random()  # a `track()` that the fork has interrupted goes on with it
         self._start_process()
         parents_writer.after_fork()
         parents_sender.after_fork()

@@ -16,6 +16,9 @@ from ._errors import ConfigurationError
 if TYPE_CHECKING:
     from urllib.parse import SplitResult
 
+#: The file in the directory of a test to which every process of it appends what it has tracked. The test creates it:
+#: where it is gone, the test is over, and nothing is stored.
+TRACKED: Final = "tracked.jsonl"
 #: What `api_url` is by default, as a base of requests.
 DEFAULT_API_BASE: Final = "https://api.producttelemetry.com/api"
 #: The config directory of a user without a home: whatever is tried below it fails, as on a broken disk.

@@ -49,7 +49,7 @@ _MAX_INT_BITS: Final = 2000
 _MAX_INT_DIGITS: Final = 602
 
 #: Event ids whose random parts are read from the system at once. A forked child begins with none of its parent's
-#: (`Telemetry._start_process`). A machine that is copied while it runs uses those left twice: two such ids are equal
+#: (`forget_random`). A machine that is copied while it runs uses those left twice: two such ids are equal
 #: only if they are made in the same millisecond.
 _IDS_AT_ONCE: Final = 16
 #: Hexadecimal digits of the random part of an id.
@@ -116,14 +116,19 @@ class Encoder:
             now = time.time_ns()
             moment = self._now(now) if timestamp is None else _utc(timestamp)
             own: dict[Any, Any] = {**self._defaults, **properties} if properties is not None else self._defaults
+            try:
+                encoded = _encode_properties(own).encode()
+            except ValueError:  # NaN or infinity, a lone surrogate (UnicodeEncodeError), an int of thousands of digits
+                encoded = _encode(_plain_object(own)).encode()
+            # The id last: code of the caller's has run until here, and may have forked.
             text = (
                 f'{{"event_name":{_quote(name)},"event_type":"{str.__str__(event_type)}",{self._constant},'
                 f'"event_id":"{uuid7(now, self._new_random())}","timestamp":"{moment}","properties":'
             )
             try:
-                return _line(f"{text}{_encode_properties(own)}}}".encode())
-            except ValueError:  # NaN or infinity, a lone surrogate (UnicodeEncodeError), an int of thousands of digits
-                return _line(f"{well_formed(text)}{_encode(_plain_object(own))}}}".encode())
+                return _line(b"%b%b}" % (text.encode(), encoded))
+            except UnicodeEncodeError:
+                return _line(b"%b%b}" % (well_formed(text).encode(), encoded))
         except EventRejected:
             raise
         except Exception as error:  # the arguments' own code: keys(), a tzinfo, a mock that claims to be a datetime
@@ -136,6 +141,10 @@ class Encoder:
             digits = os.urandom(_IDS_AT_ONCE * _ID_DIGITS // 2).hex()
             first, *self._random = [digits[at : at + _ID_DIGITS] for at in range(0, len(digits), _ID_DIGITS)]
             return first
+
+    def forget_random(self) -> None:
+        """Give no id that the parent process may give, too. Called in a forked child."""
+        self._random.clear()
 
     def _now(self, nanoseconds: int) -> str:
         second, rest = divmod(nanoseconds, 1_000_000_000)

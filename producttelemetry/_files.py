@@ -297,16 +297,16 @@ def identity(descriptor: int) -> Identity | None:
     return status.st_dev, status.st_ino, 0
 
 
-def has_name(descriptor: int, opened: Identity) -> bool:
-    """Whether a descriptor is of the same file as when it was opened, and that file was not deleted meanwhile.
+def link_count(descriptor: int, opened: Identity) -> int:
+    """Return how many names an open file has, 0 if it was deleted; -1 if the descriptor is closed or another file's.
 
     Some network file systems hide a deletion until the file is closed.
     """
     try:
         status = os.fstat(descriptor)
     except OSError:
-        return False
-    return status.st_ino == opened[1] and status.st_dev == opened[0] and status.st_nlink > 0
+        return -1
+    return status.st_nlink if status.st_ino == opened[1] and status.st_dev == opened[0] else -1
 
 
 def path_identity(path: str, *, changes: bool = False) -> Identity | None:

@@ -189,7 +189,7 @@ class Transport:
         headers: Mapping[str, str] = MappingProxyType({}),
     ) -> Outcome:
         if not _config.environment().admits(self._base, self._test_dir):
-            return Outcome("unavailable", "a test runs, and this is not its server")
+            return Outcome("withdrawn", "a test runs, and this is not its server")
         left = deadline - time.monotonic()
         if left <= 0:
             return Outcome("unavailable", "no time left")

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections import Counter
+from collections import Counter, UserDict
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -282,3 +282,27 @@ def test_a_pool_of_processes(oracle: Oracle, method: str, tmp_path: Path) -> Non
     assert set() == verdict.missing
     assert list(range(-1, 13)) == numbers(verdict)
     assert 1 == len({event["client_id"] for event in verdict.stored})
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_fork_in_the_middle_of_an_event(telemetry: Callable[..., Telemetry], nested: bool) -> None:
+    """The properties' own code forks: both processes go on with the event, each with an id of its own."""
+    children: list[int] = []
+
+    class Forking(UserDict[str, Any]):
+        def __getitem__(self, key: str) -> Any:
+            if not children:
+                children.append(os.fork())
+            return super().__getitem__(key)
+
+    client = telemetry()
+    client.track("before")
+    try:
+        client.track("test.event", {"nested": Forking(a=1)} if nested else Forking(a=1))  # type: ignore[arg-type]
+    finally:
+        if children == [0]:
+            os._exit(0)
+    assert 0 == os.waitpid(children[0], 0)[1]
+    found = harness.events(harness.spool(client))
+    assert {"before": 1, "test.event": 2} == Counter(event["event_name"] for event in found)
+    assert 3 == len({event["event_id"] for event in found})

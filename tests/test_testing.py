@@ -114,7 +114,7 @@ def test_no_way_around_a_users_choice(url: str, tmp_path: Path, monkeypatch: pyt
     client = Telemetry("key", url.replace("[", "a"), on_exit="keep")
     client.track("app.started")
     assert not client._consent().sends
-    assert "unavailable" == client._connect().identify(b"{}", float("inf")).kind
+    assert "withdrawn" == client._connect().identify(b"{}", float("inf")).kind
     harness.discard(client)
 
 

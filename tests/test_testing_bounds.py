@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
@@ -47,7 +49,7 @@ def test_what_is_made_in_a_test_sends_nothing_after_it(
     client.flush()
     assert not client.request_deletion()
     client.leave()
-    assert "unavailable" == client._connect().identify(b"{}", float("inf")).kind
+    assert "withdrawn" == client._connect().identify(b"{}", float("inf")).kind
     assert (0, []) == (collector.journal.total, list(home.iterdir()))
     harness.discard(client)
 
@@ -174,6 +176,71 @@ def test_children_of_a_fork_server_that_was_there_before(home: Path) -> None:
     assert (["in a test"], before) == (events.names, harness.tree(home))
     run("after")
     assert before != harness.tree(home)
+
+
+def test_a_fork_server_with_children_is_left_alone() -> None:
+    """A pool of the session lives on: nobody waits for it, and how its processes end is still told."""
+    context = get_context("forkserver")
+    living = context.Process(target=time.sleep, args=(60,))
+    living.start()
+    with capture() as events:
+        process = context.Process(target=track_in_a_pool, args=("in a test",))
+        process.start()
+        process.join()
+    assert ["in a test"] == events.names
+    living.terminate()
+    living.join(30)
+    assert -signal.SIGTERM == living.exitcode
+
+
+def test_looks_at_events_amid_a_look() -> None:
+    """A signal handler, a forked child: nobody waits for another look, and each sees all."""
+    with capture() as events:
+        client = Telemetry("key")
+        for _ in range(100):
+            client.track("test.event")
+        seen: list[int] = []
+        before = signal.signal(signal.SIGALRM, lambda _signal, _frame: seen.append(len(events)))
+        signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+        try:
+            for _ in range(300):
+                client.track("test.event")
+                assert len(events) > 100
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+        assert (400, sorted(seen)) == (len(events), seen)
+        assert 400 == len({event["event_id"] for event in events})
+
+
+def test_what_waits_in_memory_reaches_its_own_queue(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host that sets the variable before it ends: what it had accepted before is neither lost nor the test's."""
+    (home / ".config").write_text("a file in place of the directory")
+    client = Telemetry("key", harness.NO_SERVER, on_exit="keep")
+    client.track("app.started")
+    assert 1 == client.stats().volatile
+    (home / ".config").unlink()
+    isolation = enter(tmp_path / "test", monkeypatch)
+    client.leave()
+    monkeypatch.delenv("OPS_TEST_DIR")
+    assert (1, 0, 0) == (client.stats().pending, client.stats().volatile, len(isolation.events))
+
+
+def test_a_client_without_a_hash() -> None:
+    """A program's own subclass is a client like others."""
+
+    class Equal(Telemetry):
+        def __eq__(self, other: object) -> bool:
+            return isinstance(other, Equal)
+
+        __hash__ = None  # type: ignore[assignment]
+
+    early = Equal("key", disabled=False, on_exit="keep")
+    with capture() as events:
+        early.track("app.started")
+    assert ["app.started"] == events.names
 
 
 def test_a_line_that_was_torn(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,9 +126,10 @@ class OpenSegment:
         if self._own is None:
             return
         assert self._opened is not None
-        if files.has_name(self._descriptor, self._opened):
+        links = files.link_count(self._descriptor, self._opened)
+        if links > 0:
             return
-        if files.identity(self._descriptor) == self._opened:
+        if links == 0:
             self._give_up_purged()
         self._close()
 

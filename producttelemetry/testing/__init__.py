@@ -63,7 +63,7 @@ import contextlib
 import os
 import shutil
 import tempfile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ._events import Event, Events
 from ._isolation import Isolation
@@ -74,6 +74,10 @@ if TYPE_CHECKING:
     from ._collector import Collector
 
 __all__ = ["Collector", "Event", "Events", "Isolation", "capture", "collect"]
+
+
+#: How often a directory is deleted: a thread of the program may be in the middle of storing an event there.
+_ATTEMPTS: Final = 10
 
 
 def __getattr__(name: str) -> Any:
@@ -127,7 +131,9 @@ def _temporary() -> Generator[tuple[Isolation, contextlib.ExitStack]]:
             yield isolation, stack
     finally:
         if os.getpid() == pid:  # else it is a forked child that leaves the block
-            shutil.rmtree(directory, ignore_errors=True)
+            for _ in range(_ATTEMPTS):
+                if os.path.exists(directory):
+                    shutil.rmtree(directory, ignore_errors=True)
 
 
 @contextlib.contextmanager

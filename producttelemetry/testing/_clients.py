@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import functools
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
-from weakref import WeakKeyDictionary
 
 from .. import _config, _process
 from .._client import Lifecycle, Telemetry
@@ -27,6 +26,7 @@ _shutdown: Final = Telemetry.shutdown
 class _Twin(NamedTuple):
     """A client that was made in place of another, and the environment in which it was made."""
 
+    original: Telemetry
     client: Telemetry
     environment: Environment
 
@@ -35,7 +35,7 @@ class _Test(NamedTuple):
     """A test that runs now, and the twins made for it."""
 
     directory: str
-    twins: WeakKeyDictionary[Telemetry, _Twin]
+    twins: dict[int, _Twin]  # by `id` of the original: a subclass may have no hash
 
 
 #: The tests that run now, the innermost last. A wrapper may outlive them all, where somebody has kept a bound method or
@@ -47,7 +47,7 @@ _changes: Final = contextlib.ExitStack()
 
 def redirect(directory: str) -> None:
     """Have every client of this process work as one of the test with this directory."""
-    _tests.append(_Test(directory, WeakKeyDictionary()))
+    _tests.append(_Test(directory, {}))
     if len(_tests) == 1:
         for name in _METHODS:
             _change(Telemetry, name, _redirected(getattr(Telemetry, name)))
@@ -60,13 +60,13 @@ def redirect(directory: str) -> None:
 def restore(directory: str) -> None:
     """End a test: let go of the clients that were made in it, and of those in place of others."""
     try:
-        for client in clients(directory):
-            _close(client)
+        _close_all(directory)
     finally:
         left = [test for test in _tests if test.directory != directory]
         if not left:
             _changes.close()
         _tests[:] = left
+        _close_all(directory)  # what other threads have made meanwhile
 
 
 def _change(owner: Any, name: str, value: object) -> None:
@@ -101,12 +101,12 @@ def _innermost() -> _Test | None:
     return next(iter(_tests[-1:]), None)
 
 
-def _twin(client: Telemetry, environment: Environment, twins: WeakKeyDictionary[Telemetry, _Twin]) -> Telemetry:
-    twin = twins.get(client)
+def _twin(client: Telemetry, environment: Environment, twins: dict[int, _Twin]) -> Telemetry:
+    twin = twins.get(id(client))
     if twin is None or twin.environment != environment:  # a test that sets variables means this client
         if twin is not None:
             _close(twin.client)
-        twins[client] = twin = _Twin(Telemetry(**client._options.given), environment)
+        twins[id(client)] = twin = _Twin(client, Telemetry(**client._options.given), environment)
     return twin.client
 
 
@@ -114,6 +114,11 @@ def _belongs(client: Telemetry, environment: Environment) -> bool:
     """Whether a client was made in this test, for the server that it has by now."""
     options = client._options
     return options.test_dir == environment.test_dir and environment.test_base in {None, options.api_base}
+
+
+def _close_all(directory: str) -> None:
+    for client in clients(directory):
+        _close(client)
 
 
 def _close(client: Telemetry) -> None:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
-from typing import Any, TypeAlias, overload
+from typing import Any, NamedTuple, TypeAlias, overload
 
 from .._record import parse_line
 
 #: One event as the server would get it; the package describes it.
 Event: TypeAlias = dict[str, Any]
+
+
+class _Seen(NamedTuple):
+    """What was read: so many bytes, and what they hold."""
+
+    end: int
+    events: tuple[Event, ...]
+    users: tuple[str, ...]
 
 
 class Events(Sequence[Event]):
@@ -25,11 +32,8 @@ class Events(Sequence[Event]):
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._read = 0
         self._frozen = False
-        self._events: list[Event] = []
-        self._users: list[str] = []
-        self._mutex = threading.Lock()
+        self._seen = _Seen(0, (), ())
 
     @property
     def names(self) -> list[str]:
@@ -39,8 +43,7 @@ class Events(Sequence[Event]):
     @property
     def identified(self) -> list[str]:
         """What `identify()` was called with, in order."""
-        self._look()
-        return list(self._users)
+        return list(self._look().users)
 
     def named(self, name: str) -> list[Event]:
         """Return the events of one name."""
@@ -48,9 +51,7 @@ class Events(Sequence[Event]):
 
     def clear(self) -> None:
         """Forget what was tracked so far."""
-        self._look()
-        self._events.clear()
-        self._users.clear()
+        self._seen = _Seen(self._look().end, (), ())
 
     def freeze(self) -> None:
         """Read for the last time: the file is about to go away."""
@@ -62,12 +63,11 @@ class Events(Sequence[Event]):
     @overload
     def __getitem__(self, index: slice) -> list[Event]: ...
     def __getitem__(self, index: int | slice) -> Event | list[Event]:
-        self._look()
-        return self._events[index]
+        found = self._look().events[index]
+        return list(found) if isinstance(found, tuple) else found
 
     def __len__(self) -> int:
-        self._look()
-        return len(self._events)
+        return len(self._look().events)
 
     def __eq__(self, other: object) -> bool:
         return list(self) == (list(other) if isinstance(other, Events) else other)
@@ -77,22 +77,18 @@ class Events(Sequence[Event]):
     def __repr__(self) -> str:
         return repr(list(self))
 
-    def _look(self) -> None:
-        with self._mutex:
-            if not self._frozen:
-                self._read_on()
-
-    def _read_on(self) -> None:
+    def _look(self) -> _Seen:
+        """Read on. No lock: a forked child or a signal handler may come amid another look; each stores a whole."""
+        seen = self._seen
+        if self._frozen:
+            return seen
         with open(self._path, "rb") as file:
-            file.seek(self._read)
+            file.seek(seen.end)
             data = file.read()
         whole = data[: data.rfind(b"\n") + 1]  # another process may be in the middle of a line
-        self._read += len(whole)
-        for line in whole.splitlines():
-            value = parse_line(line)
-            if value is None:  # between two lines, or what a process was killed in the middle of
-                continue
-            if "event_id" in value:
-                self._events.append(value)
-            else:
-                self._users.append(value["user_id"])
+        # No value is between two lines, and where a process was killed in the middle of one.
+        values = [value for line in whole.splitlines() if (value := parse_line(line)) is not None]
+        events = tuple(value for value in values if "event_id" in value)
+        users = tuple(value["user_id"] for value in values if "event_id" not in value)
+        self._seen = seen = _Seen(seen.end + len(whole), seen.events + events, seen.users + users)
+        return seen

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from .._capture import TRACKED
+from .._config import TRACKED
 from . import _clients
 from ._events import Events
 
@@ -38,6 +37,7 @@ class Isolation:
     def __init__(self, directory: str | os.PathLike[str]) -> None:
         self._directory = os.path.abspath(directory)
         self._pid = os.getpid()
+        self._hosts_server: dict[str, Any] = {}
         path = os.path.join(self._directory, TRACKED)
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
         self.events = Events(path)
@@ -63,21 +63,31 @@ class Isolation:
 
     def __enter__(self) -> Self:
         _clients.redirect(self._directory)
-        _stop_fork_server()
+        self._hosts_server = _exchange_fork_server({})
         return self
 
     def __exit__(self, *_: object) -> None:
         if os.getpid() == self._pid:
             _clients.restore(self._directory)
-            _stop_fork_server()
+            ours = _exchange_fork_server(self._hosts_server)
+            if ours.get("_forkserver_alive_fd") is not None:  # it ends when its children have ended
+                os.close(ours["_forkserver_alive_fd"])
 
 
-def _stop_fork_server() -> None:
-    """Have `multiprocessing` start another one when it needs it: its children have the environment it was started in.
+def _exchange_fork_server(states: dict[str, Any]) -> dict[str, Any]:
+    """Have `multiprocessing` go on with another fork server, a new one if none is given; return the one before.
 
-    That is how processes are started by default from Python 3.14 on. There is no public way to stop it.
+    The children of one have the environment that it was started in, and from Python 3.14 on most are its children.
+    There is no public way to have a second one; where the private one is not as we know it, nothing is changed.
     """
     module = sys.modules.get("multiprocessing.forkserver")
-    if module is not None:
-        with contextlib.suppress(Exception):
-            module._forkserver._stop()
+    server = getattr(module, "_forkserver", None)
+    lock = getattr(server, "_lock", None)
+    if lock is None:
+        return {}
+    with lock:
+        names = [name for name in vars(server) if name.startswith("_forkserver_")]
+        before = {name: getattr(server, name) for name in names}
+        for name in names:
+            setattr(server, name, states.get(name))
+    return before
