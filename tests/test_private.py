@@ -158,7 +158,7 @@ def test_no_path_of_the_user_reaches_the_disk(
     monkeypatch.setenv("HOME", "/nowhere/" + name)
     monkeypatch.setenv("USER", name)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "config"))
-    client = telemetry()
+    client = telemetry(flush_at=10**6)
     place = f"/nowhere/{name}/project/tool.py"
     quoted = urllib.parse.quote(place)
     spellings = [
