@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import httpx
 
 from producttelemetry import Telemetry
-from producttelemetry._spool import Directory, check
+from producttelemetry._spool import Directory
+from producttelemetry._spool._check import check
 from tests import harness, oracle, syscalls
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ import httpx
 
 from producttelemetry import Telemetry
 from producttelemetry import _notes as notes
-from producttelemetry._spool import check
+from producttelemetry._spool._check import check
 from tests import harness, syscalls
 
 if TYPE_CHECKING:

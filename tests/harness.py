@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from producttelemetry import _process
 from producttelemetry._record import parse_name
-from producttelemetry._spool import check
+from producttelemetry._spool._check import check
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 import pytest
 
 from producttelemetry._record import parse_name
-from producttelemetry._spool import Directory, Reader, Settled, Writer, check
+from producttelemetry._spool import Directory, Reader, Settled, Writer
+from producttelemetry._spool._check import check
 from tests import collector_support, harness
 from tests.oracle import listen
 from tests.test_spool import line

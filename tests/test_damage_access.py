@@ -16,7 +16,8 @@ from producttelemetry import _transport  # noqa: F401  # pyright: ignore[reportU
 from producttelemetry._errors import ClaimLost
 from producttelemetry._lock import Lock
 from producttelemetry._record import parse_name
-from producttelemetry._spool import Claim, Directory, Reader, Settled, check
+from producttelemetry._spool import Claim, Directory, Reader, Settled
+from producttelemetry._spool._check import check
 from tests import collector_support, harness, test_damage
 from tests.oracle import listen
 from tests.test_damage import STATES, Scene, State, lost

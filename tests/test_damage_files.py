@@ -12,7 +12,7 @@ import pytest
 
 from producttelemetry._identity import is_client_id
 from producttelemetry._record import Segment, parse_name
-from producttelemetry._spool import check
+from producttelemetry._spool._check import check
 from producttelemetry.collector import Fault
 from tests import collector_support, harness, test_damage
 from tests.test_damage import STATES, Scene, State, lost

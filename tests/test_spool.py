@@ -14,7 +14,8 @@ import pytest
 from producttelemetry import _files as files
 from producttelemetry._errors import ClaimLost, Purged, QueueFull
 from producttelemetry._record import parse_name
-from producttelemetry._spool import Directory, Reader, Settled, Writer, check
+from producttelemetry._spool import Directory, Reader, Settled, Writer
+from producttelemetry._spool._check import check
 from producttelemetry._spool._directory import SEGMENT_BYTES
 from tests import harness
 

@@ -31,7 +31,8 @@ from hypothesis.stateful import (
 from producttelemetry import _lock
 from producttelemetry._errors import ClaimLost, LockTimeout, Purged, QueueFull
 from producttelemetry._record import parse_line, parse_name, split_lines
-from producttelemetry._spool import Directory, Reader, Settled, Writer, _segment, _writer, check
+from producttelemetry._spool import Directory, Reader, Settled, Writer, _segment, _writer
+from producttelemetry._spool._check import check
 from tests import syscalls
 from tests.simulated_disk import Dead, SimulatedDisk
 

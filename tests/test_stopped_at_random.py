@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from producttelemetry._spool import check
+from producttelemetry._spool._check import check
 from producttelemetry.collector import Fault
 from tests import harness, stopped_support
 from tests.stopped_support import CAP, promised, running, wait_until_stopped

@@ -19,7 +19,8 @@ from .._consent import resolve
 from .._queues import destinations
 from .._record import parse_line, split_lines
 from .._sender import stored_state
-from .._spool import DESTINATION, Directory, check
+from .._spool import DESTINATION, Directory
+from .._spool._check import check
 from .._version import __version__
 from . import _screen as screen
 

@@ -82,7 +82,6 @@ takes back makes an event be sent again, or brings an evicted one back, beyond t
 
 from __future__ import annotations
 
-from ._check import check
 from ._directory import DESTINATION, RETRY, SENDER_LOCK, Directory, Survey
 from ._ledger import REASONS, Counts, Settled
 from ._reader import Claim, Reader
@@ -103,5 +102,4 @@ __all__ = [
     "Survey",
     "VolatileClaim",
     "Writer",
-    "check",
 ]
