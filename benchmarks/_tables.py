@@ -71,11 +71,12 @@ def as_text(table: Table) -> str:
 
 
 def as_markdown(table: Table) -> str:
-    """Return a table for a Markdown file."""
+    """Return a table for a Markdown file, below its title if it has one."""
     head, *rows = _cells(table)
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
     notes = [f"\n{note}" for note in table.notes]
-    return "\n".join([f"**{table.title}** ({table.unit})\n", *(f"| {' | '.join(line)} |" for line in lines), *notes])
+    title = [f"**{table.title}** ({table.unit})\n"] if table.title else []
+    return "\n".join([*title, *(f"| {' | '.join(line)} |" for line in lines), *notes])
 
 
 def _cells(table: Table) -> list[list[str]]:
