@@ -9,7 +9,6 @@ of test runs and benchmarks. Building them takes 0.2 s for 100,000 events.
 """
 
 import sqlite3
-from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, Final
 
@@ -123,8 +122,4 @@ def _select(
     order = "DESC" if query.newest_first else "ASC"
     values.append(-1 if query.limit is None else query.limit)
     statement = f"SELECT {columns} FROM {table} WHERE {' AND '.join(terms)} ORDER BY rowid {order} LIMIT ?"  # noqa: S608  # nothing of the caller's
-    return _fetch(database, statement, values)
-
-
-def _fetch(database: sqlite3.Connection, statement: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
     return database.execute(statement, values).fetchall()

@@ -1,10 +1,11 @@
-"""The routes that show what arrived: lists, one event, counts by name and by time, and the stream of news.
+"""The routes that show what arrived: lists, one event, counts by name and by time. `stream` tells it as it happens.
 
 The package's docstring has the table. Those that touch the store are plain functions: Starlette runs them on worker
 threads.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -15,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from . import parameters
-from .records import Query
+from .records import Brief, BriefRejected, Query
 from .store import Store
 
 #: What is sent with every list: it holds what any program sent, and no browser may take it for anything else.
@@ -55,17 +56,14 @@ class Reading:
         """List accepted events."""
         query, brief = parameters.query(request, "name", "type", "client_id")
         if brief:
-            return JSONResponse(
-                {"events": [brief_row(row) for row in self.store.brief_events(query)]}, headers=_HEADERS
-            )
+            return _brief("events", self.store.brief_events(query))
         return _listing("events", [_row(row.rowid, row.received_at, row.text) for row in self.store.events(query)])
 
     def rejected(self, request: Request) -> Response:
         """List refused events."""
         query, brief = parameters.query(request)
         if brief:
-            rows = [brief_row(row) for row in self.store.brief_rejected(query)]
-            return JSONResponse({"rejected": rows}, headers=_HEADERS)
+            return _brief("rejected", self.store.brief_rejected(query))
         found = self.store.rejected(query)
         return _listing("rejected", [_row(row.rowid, row.received_at, row.text, row.message) for row in found])
 
@@ -94,8 +92,12 @@ class Reading:
         return JSONResponse({**asdict(found), "start": _moment(found.start)}, headers=_HEADERS)
 
 
-def brief_row(row: Any) -> dict[str, Any]:
-    """Return a `Brief` or `BriefRejected` as JSON has it."""
+def _brief(name: str, rows: Sequence[Brief | BriefRejected]) -> Response:
+    return JSONResponse({name: [brief_row(row) for row in rows]}, headers=_HEADERS)
+
+
+def brief_row(row: Brief | BriefRejected) -> dict[str, Any]:
+    """Return a row as JSON has it: `received_at` in ISO 8601."""
     return {**asdict(row), "received_at": _moment(row.received_at)}
 
 

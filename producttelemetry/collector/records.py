@@ -103,7 +103,13 @@ class RejectedEvent:
 
 @dataclass(frozen=True, slots=True)
 class Brief:
-    """What a list shows of an accepted event; `received_at` is epoch seconds."""
+    """What a list shows of an accepted event.
+
+    Attributes:
+        rowid: its place among the accepted ones.
+        received_at: epoch seconds.
+        name, type, client_id: of the event.
+    """
 
     rowid: int
     received_at: float
@@ -114,7 +120,14 @@ class Brief:
 
 @dataclass(frozen=True, slots=True)
 class BriefRejected:
-    """What a list shows of a refused event: the start of its JSON text, and what was wrong with it."""
+    """What a list shows of a refused event.
+
+    Attributes:
+        rowid: its place among the refused ones.
+        received_at: epoch seconds.
+        excerpt: the start of its JSON text.
+        message: what was wrong with it.
+    """
 
     rowid: int
     received_at: float

@@ -70,10 +70,10 @@ class Stream:
     async def stream(self, request: Request) -> Response:
         """Tell what happens until the client leaves."""
         known(request)
-        messages = self._messages(request.headers.get("last-event-id", ""))
-        return StreamingResponse(messages, media_type="text/event-stream", headers=_HEADERS)
+        following = self._follow(request.headers.get("last-event-id", ""))
+        return StreamingResponse(following, media_type="text/event-stream", headers=_HEADERS)
 
-    async def _messages(self, last_id: str) -> AsyncGenerator[str]:
+    async def _follow(self, last_id: str) -> AsyncGenerator[str]:
         yield f"retry: {_RETRY}\n\n"
         told: dict[str, Any] = {}
         quiet = 0
@@ -81,11 +81,11 @@ class Stream:
             cursor = await run_in_threadpool(self._start, last_id)
             while True:
                 state, news = await run_in_threadpool(self._look, cursor)
-                messages = _messages(told, state, news)
+                text = _tell(told, state, news)
                 told, cursor = state, news.cursor
-                quiet = 0 if messages else quiet + 1
-                if messages:
-                    yield messages
+                quiet = 0 if text else quiet + 1
+                if text:
+                    yield text
                 elif quiet % _QUIET == 0:
                     yield ": nothing new\n\n"
                 await asyncio.sleep(INTERVAL)
@@ -105,8 +105,14 @@ class Stream:
         return self.control.state(), self.control.store.news(cursor, PORTION)
 
 
-def _messages(told: dict[str, Any], state: dict[str, Any], news: News) -> str:
-    """Return the messages that a look makes; nothing if nothing happened."""
+def _tell(told: dict[str, Any], state: dict[str, Any], news: News) -> str:
+    """Return the messages that one look makes, "" if nothing happened.
+
+    Args:
+        told: the state that the reader has.
+        state: the state now.
+        news: what arrived since the last look.
+    """
     last_id = f"{state['epoch']}.{news.cursor.accepted}.{news.cursor.rejected}"
     messages = "" if state == told else _message("state", last_id, state)
     if news.accepted or news.rejected:
