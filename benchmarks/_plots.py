@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING, Any, Final
 
 from . import _queues
-from .processes import COUNTS, TRACK
+from .processes import COUNTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -88,12 +88,12 @@ def _plain(axis: Any) -> None:
 
 def _track(pyplot: Any, tables: Mapping[str, Table]) -> Any:
     rows = {**tables["small"].sides, **{f"{name} (memory)": row for name, row in tables["sdks"].sides.items()}}
-    hidden = {"(an empty function)", f"{TRACK} (memory)", f"{_queues.FLOOR.name} (memory)"}
+    hidden = {"(an empty function)", f"{_queues.TRACK} (memory)", f"{_queues.FLOOR.name} (memory)"}
     shown = sorted((name for name in rows if name not in hidden), key=lambda name: _number(rows[name]["p50"]))
     figure, axes = pyplot.subplots(figsize=(8.5, 0.42 * len(shown) + 1.2))
     for place, name in enumerate(reversed(shown)):
         p50, p99 = _number(rows[name]["p50"]), _number(rows[name]["p99"])
-        colour = _COLOURS[0] if name == TRACK else _COLOURS[2] if "(memory)" in name else _COLOURS[-1]
+        colour = _COLOURS[0] if name == _queues.TRACK else _COLOURS[2] if "(memory)" in name else _COLOURS[-1]
         axes.barh(place, p50, color=colour, height=0.62)
         axes.plot([p50, p99], [place, place], color=colour, linewidth=1.4)
         axes.plot(p99, place, marker="|", markersize=11, color=colour)

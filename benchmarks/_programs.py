@@ -72,14 +72,8 @@ def run(source: str, home: str) -> Left:
     """
     before = _children()
     reader, writer = os.pipe()
-    null = os.open(os.devnull, os.O_RDWR)
-    actions = [(os.POSIX_SPAWN_DUP2, null, 0), (os.POSIX_SPAWN_DUP2, writer, 1), (os.POSIX_SPAWN_DUP2, null, 2)]
-    command = [sys.executable, "-c", source]
-    variables = environment(home)
-    started = time.perf_counter()
-    pid = os.posix_spawn(sys.executable, command, variables, file_actions=actions)
+    pid, started = _spawn([sys.executable, "-c", source], environment(home), writer)
     os.close(writer)
-    os.close(null)
     output, pipe_end, process_end = _await(pid, reader)
     os.close(reader)
     _, _, used = os.wait4(pid, 0)
@@ -90,6 +84,16 @@ def run(source: str, home: str) -> Left:
         output,
         tuple(_children() - before - {pid}),
     )
+
+
+def _spawn(command: list[str], variables: dict[str, str], output: int) -> tuple[int, float]:
+    """Start a program; return its process id and the time right before its start."""
+    null = os.open(os.devnull, os.O_RDWR)
+    actions = [(os.POSIX_SPAWN_DUP2, null, 0), (os.POSIX_SPAWN_DUP2, output, 1), (os.POSIX_SPAWN_DUP2, null, 2)]
+    started = time.perf_counter()
+    pid = os.posix_spawn(command[0], command, variables, file_actions=actions)
+    os.close(null)
+    return pid, started
 
 
 def _await(pid: int, reader: int) -> tuple[bytes, float, float]:

@@ -17,11 +17,10 @@ import sys
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from ._plots import draw
-from ._queues import BY_HAND
+from ._queues import BY_HAND, TRACK
 from ._sdks import OURS
 from ._tables import Table, as_markdown, from_json, shown
 from .leaving import BARE
-from .processes import TRACK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
