@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib.util
 import os
 import select
 import sys
@@ -26,6 +27,12 @@ _PR_SET_CHILD_SUBREAPER: Final = 36
 #: Seconds between two looks at a process that was left behind, and for how long to look.
 _LOOK: Final = 0.1
 _QUIET_WAIT: Final = 3.0
+
+_PACKAGE: Final = importlib.util.find_spec("producttelemetry")
+assert _PACKAGE is not None
+assert _PACKAGE.origin is not None
+#: Where the package is imported from.
+_ROOT: Final = os.path.dirname(os.path.dirname(os.path.abspath(_PACKAGE.origin)))
 
 
 class Left(NamedTuple):
@@ -47,9 +54,12 @@ class Left(NamedTuple):
 
 
 def environment(home: str) -> dict[str, str]:
-    """Return the environment of a user at a terminal: a home, and none of the variables that CI services set."""
+    """Return the environment of a user at a terminal: a home, and none of the variables that CI services set.
+
+    The package that is measured is the one beside this process, wherever a program or what it leaves behind runs.
+    """
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
-    return {**kept, "HOME": home}
+    return {**kept, "HOME": home, "PYTHONPATH": _ROOT}
 
 
 @contextlib.contextmanager

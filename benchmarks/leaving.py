@@ -44,7 +44,7 @@ PENDING: Final = 999
 #: What the name of a side with a full queue ends with.
 FULL: Final = f", {PENDING} events wait"
 #: The three servers, by the names of the tables: what they do, and how to have one.
-_SERVERS: Final[dict[str, tuple[str, Callable[[], AbstractContextManager[Server]]]]] = {
+SERVERS: Final[dict[str, tuple[str, Callable[[], AbstractContextManager[Server]]]]] = {
     "answers": (f"the server answers after {1000 * DELAY:.0f} ms", partial(answering, DELAY)),
     "refuses": ("the server refuses connections", refusing),
     "hangs": ("the server accepts and never answers", hanging),
@@ -104,7 +104,7 @@ def run(settings: Settings) -> Answer:
     """Measure three servers, then ten commands in one home."""
     tables: dict[str, Table] = {}
     with subreaper():
-        for name, (title, start) in _SERVERS.items():
+        for name, (title, start) in SERVERS.items():
             with contextlib.ExitStack() as stack:
                 tables[name] = _case(settings, title, _sides(settings, partial(_serve, stack, start)))
         tables["loop"] = _loop(settings)
