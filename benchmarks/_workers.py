@@ -110,12 +110,18 @@ def together(
     """
     in_child(partial(_once, opener), home)  # SQLite does not wait for its turn where several create one file
     barrier = _fork.Barrier(processes + 1)
-    children = [_start(partial(_join_in, opener, work, barrier), home) for _ in range(processes)]
-    try:
+    with _several(partial(_join_in, opener, work, barrier), home, processes) as children:
         with contextlib.suppress(threading.BrokenBarrierError):  # a child tells why
             barrier.wait(_PATIENCE)
             meddle([pid for _, pid, _ in children])
         return [_receive(ours) for _, _, ours in children]
+
+
+@contextlib.contextmanager
+def _several(function: Callable[[], Any], home: str, processes: int) -> Generator[list[tuple[Any, int, Connection]]]:
+    children = [_start(function, home) for _ in range(processes)]
+    try:
+        yield children
     except BaseException:  # also Ctrl-C: one of them may stand still
         for process, _, _ in children:
             process.kill()

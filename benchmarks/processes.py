@@ -72,7 +72,7 @@ def _table(settings: Settings, count: int) -> Table:
 def crowd(
     settings: Settings, sides: dict[str, Opener], count: int, plan: tuple[int, float], reference: str
 ) -> dict[str, Row]:
-    """Let so many processes of each side write as fast as they can.
+    """Let so many processes of each side write; return events per second of all, and microseconds of single calls.
 
     Args:
         settings: where.
@@ -80,9 +80,6 @@ def crowd(
         count: how many processes share a home directory.
         plan: rounds, and the seconds of each.
         reference: the side that the ratios of events per second are to.
-
-    Returns:
-        Figures for each side: events per second of all processes together, and microseconds of single calls.
     """
     rounds, seconds = plan
     home = os.path.join(settings.workspace, "crowd")
