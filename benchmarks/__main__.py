@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 #: The modules of this package that answer a question, in the order in which they run.
 QUESTIONS: Final = ("track", "processes", "startup", "leaving", "draining", "growth", "idle", "full")
 
+#: Load average per core above which others disturb.
+_CALM: Final = 0.3
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run what the command line asks for."""
@@ -33,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory(dir=options.directory) as workspace:
         environment = describe(workspace)
     print("\n".join(f"{name}: {value}" for name, value in environment.items() if name != "packages"))
+    if environment["load_before"] > _CALM * environment["cores"]:
+        print("warning: this machine is busy, so figures scatter; look at the load above", file=sys.stderr)
     results: dict[str, Any] = {"environment": environment, "quick": options.quick, "questions": {}}
     for name in options.questions or QUESTIONS:
         started = time.monotonic()

@@ -11,7 +11,7 @@ import statistics
 from array import array
 from dataclasses import dataclass
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from ._tables import Row, shown
 
@@ -24,6 +24,8 @@ Times: TypeAlias = list[float]
 Batch: TypeAlias = "Callable[[int], Times]"
 #: A side's batches, one for each round.
 Rounds: TypeAlias = list[Times]
+#: Calls in a batch that has a 99th percentile.
+_ENOUGH: Final = 200
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,8 @@ def summary(rounds: Mapping[str, Rounds], reference: str) -> dict[str, Row]:
     """Return the figures of each side; ratios are to the reference, see the module.
 
     Columns: `p50`, `p99` and `max` of all calls; `quartiles` of the medians of the rounds; `ratio` of the medians and
-    `ratio p99` of the 99th percentiles, both the median over the rounds; `ratio quartiles`.
+    `ratio p99` of the 99th percentiles, both the median over the rounds; `ratio quartiles`. There is no `ratio p99` of
+    batches so small that it would be that of their longest calls.
     """
     base = rounds[reference]
     return {name: _figures(ours, base) for name, ours in rounds.items()}
@@ -99,16 +102,18 @@ def summary(rounds: Mapping[str, Rounds], reference: str) -> dict[str, Row]:
 def _figures(ours: Rounds, base: Rounds) -> Row:
     calls = [time for times in ours for time in times]
     ratios = [statistics.median(one) / statistics.median(other) for one, other in zip(ours, base, strict=True)]
-    tails = [at(one, 0.99) / at(other, 0.99) for one, other in zip(ours, base, strict=True)]
-    return {
+    row: Row = {
         "p50": at(calls, 0.5),
         "p99": at(calls, 0.99),
         "max": max(calls),
         "quartiles": between([statistics.median(times) for times in ours]),
         "ratio": statistics.median(ratios),
         "ratio quartiles": between(ratios),
-        "ratio p99": statistics.median(tails),
     }
+    if min(map(len, ours)) >= _ENOUGH:
+        tails = [at(one, 0.99) / at(other, 0.99) for one, other in zip(ours, base, strict=True)]
+        row["ratio p99"] = statistics.median(tails)
+    return row
 
 
 def at(times: Sequence[float], quantile: float) -> float:

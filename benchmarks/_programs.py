@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib.util
 import os
 import select
 import sys
@@ -26,6 +27,12 @@ _PR_SET_CHILD_SUBREAPER: Final = 36
 #: Seconds between two looks at a process that was left behind, and for how long to look.
 _LOOK: Final = 0.1
 _QUIET_WAIT: Final = 3.0
+
+_PACKAGE: Final = importlib.util.find_spec("producttelemetry")
+assert _PACKAGE is not None
+assert _PACKAGE.origin is not None
+#: Where the package is imported from.
+_ROOT: Final = os.path.dirname(os.path.dirname(os.path.abspath(_PACKAGE.origin)))
 
 
 class Left(NamedTuple):
@@ -47,9 +54,12 @@ class Left(NamedTuple):
 
 
 def environment(home: str) -> dict[str, str]:
-    """Return the environment of a user at a terminal: a home, and none of the variables that CI services set."""
+    """Return the environment of a user at a terminal: a home, and none of the variables that CI services set.
+
+    The package that is measured is the one beside this process, wherever a program or what it leaves behind runs.
+    """
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
-    return {**kept, "HOME": home}
+    return {**kept, "HOME": home, "PYTHONPATH": _ROOT}
 
 
 @contextlib.contextmanager
@@ -72,14 +82,8 @@ def run(source: str, home: str) -> Left:
     """
     before = _children()
     reader, writer = os.pipe()
-    null = os.open(os.devnull, os.O_RDWR)
-    actions = [(os.POSIX_SPAWN_DUP2, null, 0), (os.POSIX_SPAWN_DUP2, writer, 1), (os.POSIX_SPAWN_DUP2, null, 2)]
-    command = [sys.executable, "-c", source]
-    variables = environment(home)
-    started = time.perf_counter()
-    pid = os.posix_spawn(sys.executable, command, variables, file_actions=actions)
+    pid, started = _spawn([sys.executable, "-c", source], environment(home), writer)
     os.close(writer)
-    os.close(null)
     output, pipe_end, process_end = _await(pid, reader)
     os.close(reader)
     _, _, used = os.wait4(pid, 0)
@@ -90,6 +94,16 @@ def run(source: str, home: str) -> Left:
         output,
         tuple(_children() - before - {pid}),
     )
+
+
+def _spawn(command: list[str], variables: dict[str, str], output: int) -> tuple[int, float]:
+    """Start a program; return its process id and the time right before its start."""
+    null = os.open(os.devnull, os.O_RDWR)
+    actions = [(os.POSIX_SPAWN_DUP2, null, 0), (os.POSIX_SPAWN_DUP2, output, 1), (os.POSIX_SPAWN_DUP2, null, 2)]
+    started = time.perf_counter()
+    pid = os.posix_spawn(command[0], command, variables, file_actions=actions)
+    os.close(null)
+    return pid, started
 
 
 def _await(pid: int, reader: int) -> tuple[bytes, float, float]:

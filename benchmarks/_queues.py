@@ -1,4 +1,7 @@
-"""The durable queues that a developer would reach for, and the floor below all of them, as one call: store this event.
+"""The queues that a developer would reach for, and the floor below all of them, as one call: store this event.
+
+queuelib's queue on disk stands beside the durable ones: what was pushed is not there when it is opened after a SIGKILL,
+since only `close()` writes how much there is, as its documentation says.
 
 Each opener makes the call in the process that measures it. What is stored is a ready event, as our `track()` writes it:
 the queues get it for nothing, while ours has to find client, time and id and check the properties first.
@@ -19,9 +22,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from ._sdks import OURS, SDKS
+from ._tables import left_out
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 
 #: Seconds that SQLite waits for another process. With its default of five, sixteen processes see errors.
@@ -48,13 +52,11 @@ class Queue:
     Attributes:
         name: how the tables call it.
         open: gets a directory and an event, returns the call that stores the event there.
-        processes: several processes may use one directory, by its own documentation.
         module: what has to be installed.
     """
 
     name: str
     open: Callable[[str, dict[str, Any]], Callable[[], object]]
-    processes: bool
     module: str = "json"
 
     @property
@@ -76,6 +78,11 @@ def ours(properties: dict[str, Any], **options: Any) -> Callable[[], Callable[[]
 
 def _append_only(directory: str) -> int:
     return os.open(os.path.join(directory, "floor"), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
+
+def _encoded(directory: str, value: dict[str, Any]) -> Callable[[], object]:
+    del directory
+    return lambda: json.dumps(value).encode()
 
 
 def _floor(directory: str, value: dict[str, Any]) -> Callable[[], object]:
@@ -169,31 +176,31 @@ def _persist(directory: str, value: dict[str, Any], kind: str) -> Callable[[], o
     return lambda: queue.put(value)
 
 
-FLOOR: Final = Queue("json.dumps + os.write", _floor, processes=True)
-BY_HAND: Final = Queue("the same with a new id and time", _by_hand, processes=True)
-FLOCK: Final = Queue("flock around each write", _flock, processes=True)
-FILELOCK: Final = Queue("filelock around each write", _filelock, processes=True, module="filelock")
-SQLITE: Final = Queue("SQLite WAL, NORMAL", partial(_sqlite, synchronous="NORMAL"), processes=True)
-SQLITE_FULL: Final = Queue("SQLite WAL, FULL", partial(_sqlite, synchronous="FULL"), processes=True)
-SYNCED: Final = Queue("os.write + os.fsync", _floor_synced, processes=True)
-LITEQUEUE: Final = Queue("litequeue", _litequeue, processes=True, module="litequeue")
-DISKCACHE: Final = Queue("diskcache.Deque", _diskcache, processes=True, module="diskcache")
-QUEUELIB: Final = Queue("queuelib.FifoDiskQueue", _queuelib, processes=False, module="queuelib")
-PERSIST_FILE: Final = Queue(
-    "persist-queue, file", partial(_persist, kind="Queue"), processes=False, module="persistqueue"
-)
-PERSIST_SQLITE: Final = Queue(
-    "persist-queue, SQLite", partial(_persist, kind="SQLiteQueue"), processes=False, module="persistqueue"
-)
-PERSIST_ACK: Final = Queue(
-    "persist-queue, SQLite ack", partial(_persist, kind="SQLiteAckQueue"), processes=False, module="persistqueue"
-)
+#: Name of our own side in the tables.
+TRACK: Final = "track()"
+ENCODED: Final = Queue("json.dumps alone, stores nothing", _encoded)
+FLOOR: Final = Queue("json.dumps + os.write", _floor)
+BY_HAND: Final = Queue("json.dumps + os.write, new id and time", _by_hand)
+FLOCK: Final = Queue("flock around each write", _flock)
+FILELOCK: Final = Queue("filelock around each write", _filelock, module="filelock")
+SQLITE: Final = Queue("SQLite WAL, NORMAL", partial(_sqlite, synchronous="NORMAL"))
+#: Survives the process and not the power, as our `track()` without `fsync` does.
+SQLITE_OFF: Final = Queue("SQLite WAL, OFF", partial(_sqlite, synchronous="OFF"))
+SQLITE_FULL: Final = Queue("SQLite WAL, FULL", partial(_sqlite, synchronous="FULL"))
+SYNCED: Final = Queue("os.write + os.fsync", _floor_synced)
+LITEQUEUE: Final = Queue("litequeue", _litequeue, module="litequeue")
+DISKCACHE: Final = Queue("diskcache.Deque", _diskcache, module="diskcache")
+QUEUELIB: Final = Queue("queuelib.FifoDiskQueue (lost when killed)", _queuelib, module="queuelib")
+PERSIST_FILE: Final = Queue("persist-queue, file", partial(_persist, kind="Queue"), module="persistqueue")
+PERSIST_SQLITE: Final = Queue("persist-queue, SQLite", partial(_persist, kind="SQLiteQueue"), module="persistqueue")
+PERSIST_ACK: Final = Queue("persist-queue, SQLite ack", partial(_persist, kind="SQLiteAckQueue"), module="persistqueue")
 
 #: All that keep an event over the death of the process.
-DURABLE: Final = (SQLITE, QUEUELIB, LITEQUEUE, DISKCACHE, PERSIST_FILE, PERSIST_SQLITE, PERSIST_ACK)
+DURABLE: Final = (SQLITE_OFF, SQLITE, LITEQUEUE, DISKCACHE, PERSIST_FILE, PERSIST_SQLITE, PERSIST_ACK)
+#: Those whose documentation says nothing of several processes.
+THREADS_ONLY: Final = (PERSIST_FILE, PERSIST_SQLITE, PERSIST_ACK)
 
 
-def missing(queues: tuple[Queue, ...]) -> list[str]:
+def missing(queues: Iterable[Queue]) -> list[str]:
     """Return a note that names the queues that are not installed, if there are any."""
-    names = [queue.name for queue in queues if not queue.installed]
-    return [f"Not installed and left out: {', '.join(names)}."] if names else []
+    return left_out({queue.name: queue for queue in queues})

@@ -1,8 +1,9 @@
 """The telemetry SDKs, ours and its peers, as the few lines that their documentation has a user write.
 
 The same lines are run as whole programs (start-up, leaving, idling) and called in a loop (`track`). In the loop the
-memory-only SDKs are given thresholds that they do not reach, so that they queue and hardly ever send: that is in their
-favour. Sentry has no thresholds; there its transport is a function that drops, which is the same favour.
+memory-only SDKs are given thresholds of time and number that are never reached, so that they queue and hardly ever
+send: that is in their favour. posthog and segment also have a limit in bytes that nobody can set; what they send for it
+is counted. Sentry has no thresholds; there its transport is a function that drops, which is the same favour.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import importlib.util
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+
+from ._tables import left_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +37,7 @@ class Sdk:
         module: what has to be installed.
         imports: the import statement.
         construct: makes the client.
-        silent: makes a client that is kept from sending.
+        silent: makes a client that sends as rarely as can be.
         track: one event.
         slow: the end of a program takes ten seconds and more for some server; a quick run does without.
     """
@@ -60,7 +63,7 @@ class Sdk:
         return f"url = {url!r}\nproperties = {properties!r}\n"
 
     def call(self, url: str, properties: dict[str, Any]) -> Callable[[], object]:
-        """Import it, make a client that does not send, and return a function that tracks one event."""
+        """Import it, make a client that sends as rarely as can be, and return a function that tracks one event."""
         return self.call_of(self.silent, url, properties)
 
     def call_of(self, construct: str, url: str, properties: dict[str, Any]) -> Callable[[], object]:
@@ -128,5 +131,4 @@ def installed() -> dict[str, Sdk]:
 
 def missing() -> list[str]:
     """Return a note that names the SDKs that are not installed, if there are any."""
-    names = [name for name, sdk in SDKS.items() if not sdk.installed]
-    return [f"Not installed and left out: {', '.join(names)}."] if names else []
+    return left_out(SDKS)

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import multiprocessing
 import os
 import socket
@@ -19,12 +20,15 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+    from multiprocessing.connection import Connection
 
 #: Connections that may wait to be accepted.
 _BACKLOG: Final = 1024
 #: What every client here understands as success.
 _REPLY: Final = b'{"accepted": %d, "rejected": 0, "success": true, "status": 1, "code": 200}'
 _PART: Final = 1 << 18
+#: What the events of all sides are called, as it stands in a body once for each.
+_NAME: Final = b'"command.executed"'
 _fork = multiprocessing.get_context("fork")
 
 
@@ -34,14 +38,12 @@ class Counts(NamedTuple):
     Attributes:
         wire_bytes: heads and bodies of all requests.
         requests: how many were answered.
-        events: by their `event_id`.
-        former_events: by their names, those without an `event_id`: ptelemetry's.
+        events: by their name.
     """
 
     wire_bytes: int
     requests: int
     events: int
-    former_events: int
 
 
 class Server:
@@ -58,7 +60,7 @@ class Server:
 
     def counts(self) -> Counts:
         """Return what has arrived so far; zeros where nothing does, and for the collector, which counts itself."""
-        return Counts(0, 0, 0, 0) if self._counters is None else Counts(*self._counters)
+        return Counts(0, 0, 0) if self._counters is None else Counts(*self._counters)
 
 
 @contextlib.contextmanager
@@ -95,19 +97,7 @@ def collector(store: str) -> Generator[Server]:
         store: its SQLite file.
     """
     ours, theirs = _fork.Pipe()
-
-    def serve() -> None:
-        from producttelemetry.collector import RunningCollector  # noqa: PLC0415  # not in this process
-
-        ours.close()
-        with RunningCollector(store=store) as running:
-            theirs.send(running.url)
-            with contextlib.suppress(EOFError):
-                theirs.recv()
-            theirs.close()
-        os._exit(0)
-
-    process = _fork.Process(target=serve, daemon=True)
+    process = _fork.Process(target=_collect, args=(store, ours, theirs), daemon=True)
     process.start()
     theirs.close()
     try:
@@ -117,10 +107,22 @@ def collector(store: str) -> Generator[Server]:
         process.join()
 
 
+def _collect(store: str, parents: Connection, connection: Connection) -> None:
+    from producttelemetry.collector import RunningCollector  # noqa: PLC0415  # not in the parent process
+
+    parents.close()
+    with RunningCollector(store=store) as running:
+        connection.send(running.url)
+        with contextlib.suppress(EOFError):
+            connection.recv()
+        connection.close()
+    os._exit(0)
+
+
 @contextlib.contextmanager
 def _serving(act: Callable[[socket.socket, Any], None]) -> Generator[Server]:
     listener = socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG)
-    counters = _fork.Array("q", 4, lock=True)
+    counters = _fork.Array("q", 3, lock=True)
     process = _fork.Process(target=_accept, args=(listener, act, counters), daemon=True)
     process.start()
     port = listener.getsockname()[1]
@@ -151,30 +153,47 @@ def _hang(connection: socket.socket, counters: Any) -> None:
 
 def _answer(connection: socket.socket, counters: Any, delay: float) -> None:
     data = bytearray()
-    while True:
-        while (end := data.find(b"\r\n\r\n")) < 0:
-            if not (part := connection.recv(_PART)):
-                return
-            data += part
-        head = bytes(data[: end + 4]).lower()
-        whole = end + 4 + _length(head)
-        if b"expect: 100-continue" in head:
-            connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
-        while len(data) < whole:
-            if not (part := connection.recv(_PART)):
-                return
-            data += part
-        events = data.count(b'"event_id"', end + 4, whole)
-        former = data.count(b'"event_name"', end + 4, whole) - events
+    while head := _head(connection, data):
+        whole = len(head) + _length(head)
+        if not _fill(connection, data, whole):
+            return
+        events = _events(head, data, whole)
         with counters.get_lock():
-            for index, number in enumerate((whole, 1, events, former)):
+            for index, number in enumerate((whole, 1, events)):
                 counters[index] += number
         del data[:whole]
         time.sleep(delay)
         closes = b"connection: close" in head
-        connection.sendall(_response(_REPLY % (events + former), closes=closes))
+        connection.sendall(_response(_REPLY % events, closes=closes))
         if closes:
             return
+
+
+def _head(connection: socket.socket, data: bytearray) -> bytes:
+    """Read to the end of a request's head; return it in lower case, or nothing if there is no more request."""
+    while (end := data.find(b"\r\n\r\n")) < 0:
+        if not (part := connection.recv(_PART)):
+            return b""
+        data += part
+    head = bytes(data[: end + 4]).lower()
+    if b"expect: 100-continue" in head:
+        connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+    return head
+
+
+def _fill(connection: socket.socket, data: bytearray, whole: int) -> bool:
+    """Read until there are so many bytes; return whether they came."""
+    while len(data) < whole:
+        if not (part := connection.recv(_PART)):
+            return False
+        data += part
+    return True
+
+
+def _events(head: bytes, data: bytearray, whole: int) -> int:
+    if b"content-encoding: gzip" not in head:
+        return data.count(_NAME, len(head), whole)
+    return gzip.decompress(bytes(data[len(head) : whole])).count(_NAME)
 
 
 def _length(head: bytes) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 #: A number, or the words that stand where a side has none ("one process only").
 Figure: TypeAlias = float | str | None
 #: Whole numbers below this are counts.
-_COUNT = 100
+_COUNT: Final = 100
 #: The figures of one side by column.
 Row: TypeAlias = dict[str, Figure]
 
@@ -48,6 +48,21 @@ class Answer:
     def to_json(self) -> dict[str, Any]:
         """Return the answer as JSON has it; `from_json` is the way back."""
         return asdict(self)
+
+
+class Optional(Protocol):
+    """A side that may be missing."""
+
+    @property
+    def installed(self) -> bool:
+        """Whether it can be imported."""
+        ...
+
+
+def left_out(sides: Mapping[str, Optional]) -> list[str]:
+    """Return a note that names the sides that are not installed, if there are any."""
+    names = [name for name, side in sides.items() if not side.installed]
+    return [f"Not installed and left out: {', '.join(names)}."] if names else []
 
 
 def from_json(value: Mapping[str, Any]) -> Answer:

@@ -10,7 +10,8 @@ import contextlib
 import multiprocessing
 import os
 import threading
-from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypeVar
 
 from ._harness import Times, timed
 from ._programs import environment
@@ -18,15 +19,16 @@ from ._programs import environment
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from multiprocessing.connection import Connection
+    from threading import Barrier
 
 Result = TypeVar("Result")
 #: Prepares a side and returns the call to be measured. Runs in the child.
 Opener: TypeAlias = "Callable[[], Callable[[], object]]"
 
 #: Seconds that a child may take for what it is asked; far beyond anything measured here.
-_PATIENCE = 600.0
+_PATIENCE: Final = 600.0
 #: Number of calls that ends a worker.
-_STOP = -1
+_STOP: Final = -1
 _fork = multiprocessing.get_context("fork")
 
 
@@ -106,32 +108,42 @@ def together(
         work: what each does with the call that the opener returned.
         meddle: what this process does to them meanwhile, from the common start on; gets their process ids.
     """
-
-    def prepare() -> None:
-        opener()()  # SQLite does not wait for its turn where several create one file
-
-    in_child(prepare, home)
+    in_child(partial(_once, opener), home)  # SQLite does not wait for its turn where several create one file
     barrier = _fork.Barrier(processes + 1)
-
-    def act() -> Result:
-        try:
-            call = opener()
-            call()  # opens files; every later call is like the others
-        except BaseException:
-            barrier.abort()  # nobody needs to wait any longer
-            raise
-        barrier.wait(_PATIENCE)
-        return work(call)
-
-    children = [_start(act, home) for _ in range(processes)]
-    try:
+    with _several(partial(_join_in, opener, work, barrier), home, processes) as children:
         with contextlib.suppress(threading.BrokenBarrierError):  # a child tells why
             barrier.wait(_PATIENCE)
             meddle([pid for _, pid, _ in children])
         return [_receive(ours) for _, _, ours in children]
+
+
+@contextlib.contextmanager
+def _several(function: Callable[[], Any], home: str, processes: int) -> Generator[list[tuple[Any, int, Connection]]]:
+    children = [_start(function, home) for _ in range(processes)]
+    try:
+        yield children
+    except BaseException:  # also Ctrl-C: one of them may stand still
+        for process, _, _ in children:
+            process.kill()
+        raise
     finally:
         for process, _, _ in children:
             process.join()
+
+
+def _once(opener: Opener) -> None:
+    opener()()
+
+
+def _join_in(opener: Opener, work: Callable[[Callable[[], object]], Result], barrier: Barrier) -> Result:
+    try:
+        call = opener()
+        call()  # opens files; every later call is like the others
+    except BaseException:
+        barrier.abort()  # nobody needs to wait any longer
+        raise
+    barrier.wait(_PATIENCE)
+    return work(call)
 
 
 def _start(function: Callable[[], Any], home: str) -> tuple[Any, int, Connection]:
