@@ -301,6 +301,9 @@ def link_count(descriptor: int, opened: Identity) -> int:
     """Return how many names an open file has, 0 if it was deleted; -1 if the descriptor is closed or another file's.
 
     Some network file systems hide a deletion until the file is closed.
+
+    It costs more than its own microsecond: from Linux 6.13 on, a write after it has to stamp the file finely and to
+    mark it as changed (https://docs.kernel.org/filesystems/multigrain-ts.html; 0.9 microseconds on ext4, Linux 6.18).
     """
     try:
         status = os.fstat(descriptor)
