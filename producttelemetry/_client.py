@@ -436,10 +436,7 @@ class Telemetry:
                 _process.move_out(self)
 
     def leave(self) -> None:
-        """Leave as `on_exit` says. Called once, when the interpreter exits.
-
-        @private
-        """
+        """@private Leave as `on_exit` says. Called once, when the interpreter exits."""
         with contextlib.suppress(KeyboardInterrupt):  # ends our wait, and the host has ended; Python would complain
             self._guard("exit", self._leave)
 
@@ -470,24 +467,15 @@ class Telemetry:
         return _detach.start(task, self._sender)
 
     def before_fork(self) -> None:
-        """Let the flush thread end if it has nothing to do.
-
-        @private
-        """
+        """@private Let the flush thread end if it has nothing to do."""
         self._flusher.worker.pause()
 
     def after_fork_in_parent(self) -> None:
-        """Have a flush thread again if there is something to do.
-
-        @private
-        """
+        """@private Have a flush thread again if there is something to do."""
         self._flusher.worker.resume()
 
     def after_fork(self) -> None:
-        """Start afresh in a forked child, if this is one: what the parent has open is the parent's.
-
-        @private
-        """
+        """@private Start afresh in a forked child, if this is one: what the parent has open is the parent's."""
         if self._pid == os.getpid():
             return
         parents_writer, parents_sender = self._writer, self._sender
